@@ -1,0 +1,1 @@
+"""The method itself: torch only, no ComfyUI except under `host/`."""

@@ -1,0 +1,48 @@
+"""The frozen Identity: what a FACE_EMBEDS socket carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class IdentitySide:
+    """One side of an identity, positive or negative, projected once for every slot.
+
+    tokens: (1, N, D) float32 on the CPU; N is 16 per reference kept, D the context width (2048).
+    kv: (N * 2 * sum of C over the slots,) float32 on the CPU; slot after slot in the order of
+    `unet_layout`, each first K then V, each (N, C) row-major.
+    """
+
+    tokens: Tensor
+    kv: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """A face, encoded for one adapter file; never changed after it was made.
+
+    face_embedding: (512,) float32, the raw output of the recogniser, not normalised; (M, 512)
+    where M references are kept apart instead of being combined.
+    negative_embedding: same shape; zeros unless noise was asked for.
+    negative: shared between all identities of one adapter that have the same negative embedding.
+    """
+
+    face_embedding: Tensor
+    negative_embedding: Tensor
+    positive: IdentitySide
+    negative: IdentitySide
+
+    @property
+    def context_width(self) -> int:
+        """Width of the tokens: the cross-attention width of the UNet they were made for."""
+        return self.positive.tokens.shape[-1]
+
+
+@dataclass(frozen=True)
+class NoIdentity:
+    """Stands for an identity that was bypassed: apply nodes hand on what they got, unchanged."""
+
+    reason: str

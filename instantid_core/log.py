@@ -1,0 +1,5 @@
+"""The one named logger."""
+
+import logging
+
+log = logging.getLogger("faithful_instantid")

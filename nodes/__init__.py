@@ -1,0 +1,16 @@
+"""The nodes, by subject. Every module lists its own in `NODES`."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import apply, faces, folders, keypoints, loaders
+
+__all__ = ["FaithfulInstantID", "folders"]
+
+MODULES = (loaders, faces, keypoints, apply)
+
+
+class FaithfulInstantID(ComfyExtension):
+    """What ComfyUI asks for the list of nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [node for module in MODULES for node in module.NODES]

@@ -1,0 +1,3 @@
+"""Placeholder while the pack is being built."""
+
+NODES = []

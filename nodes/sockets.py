@@ -1,0 +1,8 @@
+"""The socket types, once. Three keep the names other InstantID packs use, so that graphs link."""
+
+from comfy_api.latest import io
+
+FaceAnalysis = io.Custom("FACEANALYSIS")
+Adapter = io.Custom("INSTANTID")
+FaceEmbeds = io.Custom("FACE_EMBEDS")
+FaceKeypoints = io.Custom("FACE_KEYPOINTS")

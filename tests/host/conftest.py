@@ -1,0 +1,60 @@
+"""A real ComfyUI in this process, on the CPU; COMFYUI_PATH names its tree."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+
+def start_comfyui() -> None:
+    sys.path.insert(0, os.environ["COMFYUI_PATH"])
+    sys.argv = ["pytest", "--cpu"]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    import comfy.model_management  # noqa: F401  (reads the arguments now)
+
+
+start_comfyui()
+
+from faithful_instantid.devtools import tiny_sdxl  # noqa: E402
+from faithful_instantid.tests.golden.weights import fill  # noqa: E402
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def official() -> dict[str, torch.Tensor]:
+    """The official pipeline's inputs and predictions on the tiny model."""
+    return load_file(GOLDEN / "official.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Any:
+    """A MODEL: tiny SDXL with the golden weights. Shared: clone before patching."""
+    return tiny_sdxl.build_model(lambda shapes: fill(shapes, "unet"))
+
+
+@pytest.fixture(scope="session")
+def make_controlnet() -> Callable[[str], Any]:
+    """Return the maker of a tiny CONTROL_NET by tag: `identitynet` or `depthnet`."""
+    made: dict[str, Any] = {}
+
+    def make(tag: str) -> Any:
+        if tag not in made:
+            made[tag] = tiny_sdxl.build_controlnet(lambda shapes: fill(shapes, tag))
+        return made[tag]
+
+    return make
+
+
+def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Norm of the difference over the norm of what was wanted."""
+    return ((found - wanted).norm() / wanted.norm()).item()
