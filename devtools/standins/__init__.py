@@ -1,0 +1,5 @@
+"""Stand-in models, made on the spot: right file names, right shapes, meaningless weights.
+
+`drawing` draws faces at exactly known places, `faces` makes antelopev2's detector and recogniser,
+which find and tell apart the drawn faces.
+"""
