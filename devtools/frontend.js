@@ -1,0 +1,173 @@
+// Runs in ComfyUI's page. Python calls these through devtools/frontend.py.
+(() => {
+  const stores = () =>
+    document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s
+  const store = (name) => stores().get(name)
+
+  const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds))
+
+  /** Draw a few frames, so that sizes are measured and watchers have run. */
+  async function settle(frames = 6) {
+    for (let i = 0; i < frames; i++) {
+      await new Promise((done) => requestAnimationFrame(done))
+    }
+  }
+
+  function slot(list, name, node) {
+    const found = list.findIndex((entry) => entry.name === name)
+    if (found < 0) {
+      const names = list.map((entry) => entry.name).join(', ')
+      throw new Error(`${node.type} has no slot "${name}"; it has: ${names}`)
+    }
+    return found
+  }
+
+  function setWidget(node, name, value) {
+    const widget = node.widgets?.find((entry) => entry.name === name)
+    if (!widget) {
+      const names = (node.widgets ?? []).map((entry) => entry.name).join(', ')
+      throw new Error(`${node.type} has no widget "${name}"; it has: ${names}`)
+    }
+    widget.value = value
+    widget.callback?.(value, window.app.canvas, node)
+  }
+
+  function addNode(step) {
+    const node = window.LiteGraph.createNode(step.type)
+    if (!node) throw new Error(`There is no node ${step.type}`)
+    window.app.graph.add(node)
+    if (step.title) node.title = step.title
+    for (const [name, value] of Object.entries(step.widgets)) setWidget(node, name, value)
+    if (step.models.length) node.properties.models = step.models
+    if (step.kind === 'note') [node.color, node.bgcolor] = ['#432', '#653']
+    return node
+  }
+
+  function connect(steps, nodes) {
+    for (const step of steps) {
+      const node = nodes[step.key]
+      for (const [input, [key, output]] of Object.entries(step.links)) {
+        const origin = nodes[key]
+        const link = origin.connect(slot(origin.outputs, output, origin), node, slot(node.inputs, input, node))
+        if (!link) throw new Error(`${origin.type}.${output} does not fit ${node.type}.${input}`)
+      }
+    }
+  }
+
+  /** One column for each group, left to right; inside a column the nodes stand one below the other. */
+  function arrange(spec, nodes) {
+    const { gap, margin, title, columnGap } = spec.layout
+    let left = 0
+    for (const group of spec.groups) {
+      const members = spec.steps.filter((step) => step.group === group.key)
+      const widths = members.map((step) => Math.max(nodes[step.key].computeSize()[0], step.size[0]))
+      const width = Math.max(...widths)
+      let top = 0
+      for (const step of members) {
+        const node = nodes[step.key]
+        node.setSize([width, Math.max(node.computeSize()[1], step.size[1])])
+        node.pos = [left, top + title]
+        top += title + node.size[1] + gap
+      }
+      const box = new window.LiteGraph.LGraphGroup(group.title)
+      box.color = group.color
+      box.pos = [left - margin, -margin - title]
+      box.size = [width + 2 * margin, top - gap + 2 * margin + title]
+      window.app.graph.add(box)
+      left += width + 2 * margin + columnGap
+    }
+  }
+
+  async function empty() {
+    await window.app.loadGraphData({ nodes: [], links: [], groups: [], version: 0.4 })
+    await settle()
+  }
+
+  /** Build a workflow from a description and hand back its two forms. */
+  async function build(spec) {
+    await empty()
+    const nodes = {}
+    for (const step of spec.steps) nodes[step.key] = addNode(step)
+    connect(spec.steps, nodes)
+    await settle()
+    arrange(spec, nodes)
+    window.app.graph.id = spec.id
+    window.app.graph.setDirtyCanvas(true, true)
+    await settle()
+    return await forms()
+  }
+
+  async function forms() {
+    const { workflow, output } = await window.app.graphToPrompt()
+    return { workflow: JSON.parse(JSON.stringify(workflow)), api: output }
+  }
+
+  async function load(workflow, name) {
+    await window.app.loadGraphData(workflow, true, true, name ?? null)
+    await settle()
+    await wait(0.2)
+  }
+
+  /** Everything the frontend complains about, as text. */
+  function complaints() {
+    const found = []
+    const error = store('executionError')
+    for (const toast of store('toast')?.messagesToAdd ?? []) {
+      if (toast.severity === 'error' || toast.severity === 'warn') {
+        found.push(`toast: ${toast.summary ?? ''} ${toast.detail ?? ''}`)
+      }
+    }
+    for (const element of document.querySelectorAll('.p-toast-message-error, .p-toast-message-warn')) {
+      found.push(`toast: ${element.innerText}`)
+    }
+    for (const dialog of store('dialog')?.dialogStack ?? []) found.push(`dialog: ${dialog.key}`)
+    for (const node of window.app.graph.nodes) {
+      if (node.has_errors) found.push(`node: ${node.id} ${node.type}`)
+    }
+    const missing = store('missingNodesError')?.missingNodesError ?? error?.missingNodesError
+    for (const entry of missing?.nodeTypes ?? []) found.push(`missing node: ${entry.type ?? entry}`)
+    for (const entry of store('missingModel')?.missingModelCandidates ?? []) {
+      found.push(`missing model: ${entry.name}`)
+    }
+    for (const entry of store('missingMedia')?.missingMediaCandidates ?? []) {
+      found.push(`missing file: ${entry.name}`)
+    }
+    for (const [id, entry] of Object.entries(error?.lastNodeErrors ?? {})) {
+      for (const one of entry.errors) found.push(`node ${id}: ${one.message} ${one.details}`)
+    }
+    if (error?.lastExecutionError) {
+      found.push(`execution: ${error.lastExecutionError.exception_message}`)
+    }
+    if (error?.lastPromptError) found.push(`prompt: ${error.lastPromptError.message}`)
+    return found
+  }
+
+  /** Rectangles of all nodes with their titles, in graph units. */
+  function boxes() {
+    return window.app.graph.nodes.map((node) => {
+      const element = document.querySelector(`[data-node-id="${node.id}"]`)
+      const scale = window.app.canvas.ds.scale
+      if (!element) {
+        const [x, y, width, height] = node.boundingRect ?? node.getBounding()
+        return { id: node.id, title: node.title, x, y, width, height }
+      }
+      const box = element.getBoundingClientRect()
+      return {
+        id: node.id,
+        title: node.title,
+        x: box.x / scale,
+        y: box.y / scale,
+        width: box.width / scale,
+        height: box.height / scale
+      }
+    })
+  }
+
+  async function fit() {
+    await store('command').execute('Comfy.Canvas.FitView')
+    await wait(0.6)
+    await settle()
+  }
+
+  window.faithful = { store, settle, wait, build, forms, load, empty, complaints, boxes, fit }
+})()

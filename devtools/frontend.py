@@ -1,0 +1,108 @@
+"""Drive ComfyUI's real frontend in a headless Chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+SCRIPT = Path(__file__).with_suffix(".js")
+READY = "() => window.app?.vueAppReady && window.app.extensionManager && window.app.graph"
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Notification.ShowVersionUpdates": False,
+    "Comfy.Workflow.ConfirmDelete": False,
+    "Comfy.Workflow.Persist": False,
+    "Comfy.Graph.CanvasInfo": False,
+}
+RENDERERS = ("classic", "vue")
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """One page with ComfyUI in it."""
+
+    page: Page
+    url: str
+
+    def set(self, renderer: str = "classic", locale: str = "en") -> None:
+        """Choose the node renderer (`classic` or `vue`) and the language, then load the page."""
+        wanted = {**SETTINGS, "Comfy.VueNodes.Enabled": renderer == "vue", "Comfy.Locale": locale}
+        post(f"{self.url}/settings", wanted)
+        self.page.goto(self.url, wait_until="domcontentloaded")
+        self.page.wait_for_function(READY, timeout=120_000)
+        self.page.evaluate(SCRIPT.read_text(encoding="utf-8"))
+        self.call("settle", 10)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a function of frontend.js and return what it returns."""
+        return self.page.evaluate(
+            "([name, list]) => window.faithful[name](...list)", [name, list(arguments)]
+        )
+
+    def load(self, workflow: dict[str, Any], name: str | None = None) -> None:
+        self.call("load", workflow, name)
+
+    def api_form(self) -> dict[str, Any]:
+        """Return the open workflow as the frontend would queue it."""
+        return self.call("forms")["api"]
+
+    def complaints(self) -> list[str]:
+        """Return everything the page complains about: toasts, missing nodes, models and files."""
+        return self.call("complaints")
+
+    def queue(self) -> None:
+        """Press Run once, as the button does."""
+        self.page.evaluate("() => window.app.queuePrompt(0, 1)")
+
+    def screenshot(self, path: Path, **options: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=path, **options)
+
+
+@contextmanager
+def open_frontend(url: str, width: int = 1600, height: int = 1000) -> Iterator[Frontend]:
+    """Open a page on the ComfyUI server at `url`; call `set` on it to load the frontend.
+
+    CHROMIUM names the browser; without it, `chromium` of the system is used.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=list(FLAGS)
+        )
+        try:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            yield Frontend(page, url)
+        finally:
+            browser.close()
+
+
+def post(url: str, body: Any) -> None:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30):
+        pass
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
