@@ -4,8 +4,12 @@
 
 Everything goes into the git-ignored folder `.dev` of the checkout: a ComfyUI tree (unpacked from
 a hash-checked source distribution, unless a tree of your own is named by --comfyui or
-COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Nothing
-outside `.dev` is touched. The last line of stdout is JSON: {"python": ..., "comfyui": ...}.
+COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Linters
+get an environment of their own, `.dev/tools`. Nothing outside `.dev` is touched, but for Chromium
+when the browser tests ask for it. A run that was cut short is repaired by the next one; two runs
+at once wait for each other. The last line of stdout is JSON: {"python": ..., "comfyui": ...}.
+
+Needs Python 3.10 or newer with pip and venv; uses uv when it is there.
 """
 
 from __future__ import annotations
@@ -19,12 +23,15 @@ import subprocess
 import sys
 import tarfile
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".dev"
 DEV_REQUIREMENTS = ROOT / "devtools" / "requirements-dev.txt"
+TOOL_REQUIREMENTS = ROOT / "devtools" / "requirements-tools.txt"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 
 
@@ -68,9 +75,36 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(*command: str | Path) -> None:
+def run(*command: str | Path, **variables: str) -> None:
     """Run a command with its output on stderr, so that stdout carries only the JSON line."""
-    subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr.fileno())
+    subprocess.run(
+        [str(part) for part in command],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno(),
+        env={**os.environ, **variables},
+    )
+
+
+@contextmanager
+def only_one_at_a_time(name: str) -> Iterator[None]:
+    """Wait until no other process makes environment `name`; a dead one's lock frees itself."""
+    STATE.mkdir(exist_ok=True)
+    with (STATE / f"{name}.lock").open("a+") as lock:
+        if os.name == "nt":
+            import msvcrt
+
+            while True:
+                try:
+                    msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # tries for ten seconds
+                    break
+                except OSError:
+                    say(f"Waiting for another run that prepares {STATE / name}")
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def venv_python(folder: Path) -> Path:
@@ -129,57 +163,129 @@ def installer(python: Path) -> list[str | Path]:
     return [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
 
 
-def make_venv(folder: Path, insightface: str, comfyui: Path) -> None:
-    say(f"Making the environment in {folder} (torch is large: this can take minutes)")
-    shutil.rmtree(folder, ignore_errors=True)
-    venv.create(folder, with_pip=True)
-    install = installer(venv_python(folder))
-    run(
-        *install,
-        *TORCH,
-        *("-r", comfyui / "requirements.txt"),
-        *("-r", DEV_REQUIREMENTS),
-        insightface,
-    )
+def fingerprint(*parts: str) -> str:
+    return hashlib.sha256("\n".join([sys.version.split()[0], *parts]).encode()).hexdigest()
 
 
-def fingerprint(insightface: str, comfyui: Path) -> str:
-    """Identify what an environment was made from; a change of any of it makes it anew."""
-    parts = [
-        sys.version.split()[0],
-        *TORCH,
-        insightface,
-        str(comfyui),
-        DEV_REQUIREMENTS.read_text(encoding="utf-8"),
-        (comfyui / "requirements.txt").read_text(encoding="utf-8"),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def ensure_venv(name: str, base: list[str], extra: Path, note: str) -> Path:
+    """Return the interpreter of `.dev/NAME/venv`, which holds `base` and the list in file `extra`.
+
+    A changed `base` (or Python) makes the environment anew; a changed `extra` is installed on top.
+    The marker that says which of both are in place is written last and taken away first, so that
+    an interrupted run is never mistaken for a finished one.
+    """
+    folder = STATE / name / "venv"
+    marker = STATE / name / "ready.json"
+    python = venv_python(folder)
+    files = [Path(base[i + 1]).read_text("utf-8") for i, part in enumerate(base) if part == "-r"]
+    wanted = {
+        "base": fingerprint(*base, *files),
+        "extra": fingerprint(extra.read_text("utf-8")),
+    }
+    if read_marker(marker) == wanted:
+        return python
+    with only_one_at_a_time(name):
+        found = read_marker(marker)
+        if found == wanted:
+            return python
+        marker.unlink(missing_ok=True)
+        if found.get("base") != wanted["base"] or not python.exists():
+            say(f"Making the environment in {folder} ({note})")
+            shutil.rmtree(folder, ignore_errors=True)
+            make_venv(folder)
+        else:
+            say(f"Bringing {folder} up to date")
+        run(*installer(python), *base, "-r", extra)
+        marker.write_text(json.dumps(wanted), encoding="utf-8")
+    return python
+
+
+def make_venv(folder: Path) -> None:
+    try:
+        venv.create(folder, with_pip=True)
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(
+            f"{sys.executable} cannot make a virtual environment with pip in {folder}. "
+            "On Debian and Ubuntu, install python3-venv and run this again."
+        ) from error
+
+
+def read_marker(marker: Path) -> dict[str, str]:
+    return json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else {}
+
+
+def ensure_tree(version: str) -> Path:
+    """Return the ComfyUI tree of `version`, downloading it when it is not there."""
+    tree = STATE / version / "ComfyUI"
+    if not (tree / "main.py").is_file():
+        with only_one_at_a_time(version):
+            if not (tree / "main.py").is_file():
+                download_tree(RELEASES[version], tree)
+    return tree
 
 
 def ensure(version: str = DEFAULT_VERSION, comfyui: Path | None = None) -> Environment:
     """Return a ready environment, making whatever part of it is missing."""
-    release = RELEASES[version]
-    name = version
-    if comfyui is None:
-        comfyui = STATE / version / "ComfyUI"
-        if not (comfyui / "main.py").is_file():
-            download_tree(release, comfyui)
-    else:
-        comfyui = comfyui.resolve()
-        if not (comfyui / "main.py").is_file():
-            raise SystemExit(
-                f"{comfyui} is not a ComfyUI tree: it has no main.py. "
-                "Name the folder that holds ComfyUI's main.py."
-            )
-        name = "own-" + hashlib.sha256(str(comfyui).encode()).hexdigest()[:12]
-    folder = STATE / name / "venv"
-    marker = STATE / name / "ready"
-    wanted = fingerprint(release.insightface, comfyui)
-    if not marker.is_file() or marker.read_text() != wanted:
-        marker.unlink(missing_ok=True)
-        make_venv(folder, release.insightface, comfyui)
-        marker.write_text(wanted)
-    return Environment(venv_python(folder), comfyui)
+    tree = ensure_tree(version) if comfyui is None else comfyui.resolve()
+    if not (tree / "main.py").is_file():
+        raise SystemExit(
+            f"{tree} is not a ComfyUI tree: it has no main.py. "
+            "Name the folder that holds ComfyUI's main.py."
+        )
+    name = environment_of(tree)
+    release = RELEASES.get(name, RELEASES[version])
+    base = [*TORCH, release.insightface, "-r", str(tree / "requirements.txt")]
+    note = "torch is large: this can take minutes"
+    return Environment(ensure_venv(name, base, DEV_REQUIREMENTS, note), tree)
+
+
+def environment_of(tree: Path) -> str:
+    """Return the name of the environment for a tree; our own trees have theirs already."""
+    for version in RELEASES:
+        if tree == STATE / version / "ComfyUI":
+            return version
+    return "own-" + hashlib.sha256(str(tree).encode()).hexdigest()[:12]
+
+
+def ensure_tools() -> Path:
+    """Return the folder with the commands ruff, pyright, comfy and comfy-test."""
+    return ensure_venv("tools", [], TOOL_REQUIREMENTS, "the linters").parent
+
+
+def ensure_browser() -> Path:
+    """Return a Chromium or Chrome: CHROMIUM, one on PATH, or (as root on Debian) installed now."""
+    own = os.environ.get("CHROMIUM")
+    if own:
+        return Path(own)
+    found = find_browser()
+    if found is None and can_install_packages():
+        say("Installing Chromium for the browser tests")
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        run("apt-get", "update", "-qq", **quiet)
+        run("apt-get", "install", "-y", "-qq", "chromium", "fonts-liberation", **quiet)
+        found = find_browser()
+    if found is None:
+        raise SystemExit(
+            "The browser tests need Chromium or Chrome, and none is on PATH. Install one "
+            "(Debian: `apt-get install chromium`), or set CHROMIUM to its path."
+        )
+    return found
+
+
+def find_browser() -> Path | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((Path(path) for path in map(shutil.which, names) if path), None)
+
+
+def can_install_packages() -> bool:
+    """Tell whether this is Debian itself (elsewhere `chromium` may be a stub) and we are root."""
+    release = Path("/etc/os-release")
+    return (
+        release.is_file()
+        and "ID=debian" in release.read_text(encoding="utf-8").splitlines()
+        and os.geteuid() == 0
+        and shutil.which("apt-get") is not None
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,12 @@
 """The exceptions of this pack.
 
     InstantIDError               base of all; its text is written for the user
-    ├── MissingFileError         a model file or folder is not where it was looked for
-    ├── MissingDependencyError   a Python package is not installed or lacks what is needed
-    ├── WrongFileError           a file is there, but is not what this place takes
-    ├── WrongModelError          a MODEL or CONTROL_NET that InstantID cannot work with
-    ├── WrongInputError          an image, mask, number or object a node cannot take
-    └── NoFaceError              a picture in which no face was found
+    +-- MissingFileError         a model file or folder is not where it was looked for
+    +-- MissingDependencyError   a Python package is not installed or lacks what is needed
+    +-- WrongFileError           a file is there, but is not what this place takes
+    +-- WrongModelError          a MODEL or CONTROL_NET that InstantID cannot work with
+    +-- WrongInputError          an image, mask, number or object a node cannot take
+    +-- NoFaceError              a picture in which no face was found
 
 Every message says what was found, what was wanted, and what to do next.
 """

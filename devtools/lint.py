@@ -1,0 +1,139 @@
+"""Run the checks that read the code but do not run it, each on the whole checkout.
+
+    python3 devtools/lint.py [check ...]
+
+`ruff` and `format` are style, `types` is pyright, `registry` what the ComfyUI registry asks of a
+pack, `portable` that it works on Windows and in the frontend, `archive` that the published archive
+holds what users need and nothing else. The exit code is 1 when a check finds something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import env
+
+# What must be in the published archive, and what must not: the first parts of file names.
+PUBLISHED = ("__init__.py", "nodes/", "instantid_core/", "pyproject.toml", "requirements.txt")
+PRIVATE = ("devtools/", "tests/", ".ci/", ".git", ".comfyignore")
+
+
+def tool(name: str) -> str:
+    return str(env.ensure_tools() / name)
+
+
+def passes(*command: str, cwd: Path = env.ROOT) -> bool:
+    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL).returncode == 0
+
+
+def output_of(*command: str, cwd: Path) -> str:
+    """Return what a command printed, after showing it; its exit code says nothing (see callers)."""
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    print(result.stdout, end="", flush=True)
+    return result.stdout
+
+
+def check_ruff() -> bool:
+    return passes(tool("ruff"), "check", ".")
+
+
+def check_format() -> bool:
+    return passes(tool("ruff"), "format", "--check", ".")
+
+
+def check_types() -> bool:
+    return passes(tool("pyright"), "--pythonpath", str(env.ensure().python))
+
+
+def comfy(*arguments: str, cwd: Path) -> str:
+    return output_of(
+        tool("comfy"), "--skip-prompt", "--no-enable-telemetry", "node", *arguments, cwd=cwd
+    )
+
+
+def check_registry() -> bool:
+    """The validator exits with 0 even with findings; only its last sentence tells."""
+    output = comfy("validate", cwd=env.ROOT)
+    return "All validation checks passed" in output and "Warning" not in output
+
+
+def check_portable() -> bool:
+    return passes(tool("comfy-test"), "lint", "--strict")
+
+
+def check_archive() -> bool:
+    """Pack a clean copy of the tracked files and look at what is inside."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "pack"
+        copy_tracked(copy)
+        comfy("pack", cwd=copy)
+        names = zipfile.ZipFile(copy / "node.zip").namelist()
+    missing = [part for part in PUBLISHED if not any(name.startswith(part) for name in names)]
+    private = [name for name in names if name.startswith(PRIVATE)]
+    print(f"{len(names)} files; missing: {missing or 'none'}; to be left out: {private or 'none'}")
+    return not missing and not private
+
+
+def copy_tracked(target: Path) -> None:
+    """Copy the tracked files as they stand into a git repository of their own at `target`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=env.ROOT, check=True, stdout=subprocess.PIPE
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (env.ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(env.ROOT / name, target / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=target, check=True)
+    subprocess.run(["git", "add", "--all", "--force"], cwd=target, check=True)
+
+
+CHECKS: dict[str, Callable[[], bool]] = {
+    "ruff": check_ruff,
+    "format": check_format,
+    "types": check_types,
+    "registry": check_registry,
+    "portable": check_portable,
+    "archive": check_archive,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checks", nargs="*", metavar="check", help=f"any of {', '.join(CHECKS)}")
+    wanted = parser.parse_args().checks or list(CHECKS)
+    unknown = sorted(set(wanted).difference(CHECKS))
+    if unknown:
+        parser.error(f"no such check: {', '.join(unknown)} (there are {', '.join(CHECKS)})")
+    lines: list[str] = []
+    failed = False
+    for name in wanted:
+        print(f"== {name}", flush=True)
+        started = time.monotonic()
+        good = CHECKS[name]()
+        failed = failed or not good
+        seconds = time.monotonic() - started
+        lines.append(f"{name:<9} {'passed' if good else 'FAILED'} in {seconds:.0f} s")
+    print("\n".join(["", *lines]), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

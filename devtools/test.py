@@ -1,0 +1,170 @@
+"""Run the tests: make the private environment if it is missing, then pytest for each tier.
+
+    python3 devtools/test.py [tier ...] [--comfyui-version 0.30.0 | --comfyui PATH] [-- PYTEST ...]
+
+A tier is a folder under tests/. Without a name all tiers run, each in a pytest process of its own:
+`core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI server, `browser`
+Chromium. What stands after `--` goes to pytest, for example `host -- -k masks -x`.
+The exit code is 1 when a tier fails, takes too long or has no test to run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import env
+
+TESTS = env.ROOT / "tests"
+TIERS = ("core", "host", "server", "browser")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that one test and a whole tier may take before they are stopped as hanging."""
+
+    test: int
+    tier: int
+
+
+LIMITS = {"core": Limits(60, 600), "host": Limits(180, 1500)}
+OTHER_LIMITS = Limits(300, 1800)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one tier came to."""
+
+    tier: str
+    passed: bool
+    summary: str
+    seconds: float
+
+    def __str__(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        return f"{self.tier:<8} {verdict}  {self.summary} in {self.seconds:.0f} s"
+
+
+def known_tiers() -> list[str]:
+    """Return the four tiers, then whatever other folder of tests/ holds test modules."""
+    found = {path.parent.name for path in TESTS.glob("*/test_*.py")}
+    return [*TIERS, *sorted(found.difference(TIERS))]
+
+
+def variables_for(tier: str, ready: env.Environment) -> dict[str, str]:
+    """Return the environment variables of a tier's pytest process."""
+    variables = {**os.environ, "COMFYUI_PATH": str(ready.comfyui), "PYTHONUNBUFFERED": "1"}
+    if tier == "browser":
+        variables["CHROMIUM"] = str(env.ensure_browser())
+    return variables
+
+
+def run_tier(tier: str, ready: env.Environment, extra: list[str]) -> Outcome:
+    limits = LIMITS.get(tier, OTHER_LIMITS)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [
+            *(str(ready.python), "-m", "pytest", "-q", f"--timeout={limits.test}"),
+            *(f"--junit-xml={report}", f"tests/{tier}", *extra),
+        ]
+        code = run_with_limit(command, variables_for(tier, ready), limits.tier)
+        if code is None:
+            passed, summary = False, f"stopped: the tier may take {limits.tier} s"
+        else:
+            passed, summary = judge(code, report)
+    return Outcome(tier, passed, summary, time.monotonic() - started)
+
+
+def run_with_limit(command: list[str], variables: dict[str, str], seconds: int) -> int | None:
+    """Run a command and return its exit code, or None when it was stopped after `seconds`.
+
+    The command leads a process group of its own, so that what it started ends with it.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=env.ROOT,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        start_new_session=os.name != "nt",
+    )
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group: asked first, then killed."""
+    if os.name == "nt":
+        group: Callable[[int], None] = process.send_signal
+    else:
+
+        def group(number: int) -> None:
+            os.killpg(process.pid, number)
+
+    group(signal.SIGTERM)
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill() if os.name == "nt" else group(signal.SIGKILL)
+        process.wait()
+
+
+def judge(code: int, report: Path) -> tuple[bool, str]:
+    """Return whether a tier passed and its counts; a tier in which no test ran has not passed."""
+    counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    if report.is_file():
+        for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+            for name in counts:
+                counts[name] += int(suite.get(name, 0))
+    bad = counts["failures"] + counts["errors"]
+    good = counts["tests"] - bad - counts["skipped"]
+    summary = f"{good} passed, {bad} failed, {counts['skipped']} skipped"
+    if code == 0 and good > 0:
+        return True, summary
+    if code in (0, 5):
+        return False, f"no test ran ({summary})"
+    return False, summary if bad else f"{summary}, pytest exit code {code}"
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    extra: list[str] = []
+    if "--" in arguments:
+        cut = arguments.index("--")
+        arguments, extra = arguments[:cut], arguments[cut + 1 :]
+    tiers = known_tiers()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tiers", nargs="*", metavar="tier", help=f"any of {', '.join(tiers)}")
+    env.add_arguments(parser)
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.tiers).difference(tiers))
+    if unknown:
+        parser.error(f"no such tier: {', '.join(unknown)} (there are {', '.join(tiers)})")
+    ready = env.ensure(options.comfyui_version, options.comfyui)
+    outcomes: list[Outcome] = []
+    for tier in options.tiers or tiers:
+        print(f"== {tier} on {ready.comfyui}", flush=True)
+        outcomes.append(run_tier(tier, ready, extra))
+        print(flush=True)
+    print("\n".join(map(str, outcomes)), flush=True)
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
