@@ -1,0 +1,323 @@
+"""Download the files InstantID needs into the right folders of a ComfyUI, after asking.
+
+    python3 devtools/download_models.py PATH_OF_COMFYUI [--yes]
+
+Lists what is missing, with sizes and licences, and asks before anything is fetched. A download that
+broke off is taken up where it stopped; a file gets its final name only when its size and sha256 are
+the published ones. Needs nothing but Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import hashlib
+import http.client
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+BLOCK = 1 << 20
+TRIES = 5
+INSTANTID = "https://huggingface.co/InstantX/InstantID/resolve/main"
+# A copy of antelopev2's files: insightface itself offers them as an archive on Google Drive only.
+ANTELOPE = "https://huggingface.co/DIAMONIK7777/antelopev2/resolve/main"
+NON_COMMERCIAL = "non-commercial research only (insightface)"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A published file: `path` is relative to the models folder, `size` in bytes."""
+
+    what: str
+    url: str
+    path: str
+    size: int
+    sha256: str
+    licence: str
+
+
+FILES = (
+    ModelFile(
+        "InstantID adapter",
+        f"{INSTANTID}/ip-adapter.bin",
+        "instantid/ip-adapter.bin",
+        1_691_134_141,
+        "02b3618e36d803784166660520098089a81388e61a93ef8002aa79a5b1c546e1",
+        "Apache-2.0",
+    ),
+    ModelFile(
+        "IdentityNet",
+        f"{INSTANTID}/ControlNetModel/diffusion_pytorch_model.safetensors",
+        "controlnet/instantid-identitynet.safetensors",
+        2_502_139_136,
+        "c8127be9f174101ebdafee9964d856b49b634435cf6daa396d3f593cf0bbbb05",
+        "Apache-2.0",
+    ),
+    ModelFile(
+        "face detector",
+        f"{ANTELOPE}/scrfd_10g_bnkps.onnx",
+        "insightface/models/antelopev2/scrfd_10g_bnkps.onnx",
+        16_923_827,
+        "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+        NON_COMMERCIAL,
+    ),
+    ModelFile(
+        "face recogniser",
+        f"{ANTELOPE}/glintr100.onnx",
+        "insightface/models/antelopev2/glintr100.onnx",
+        260_665_334,
+        "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+        NON_COMMERCIAL,
+    ),
+)
+
+
+class DownloadError(Exception):
+    """A file could not be fetched; the text says why and what to do."""
+
+
+def readable(count: float) -> str:
+    """Write a number of bytes as people read it: 16.9 MB, 1.69 GB."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def partial(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def bytes_there(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def is_complete(file: ModelFile, target: Path) -> bool:
+    """Tell whether the published file is in place; a different file of that name is an error."""
+    if not target.exists():
+        return False
+    if target.stat().st_size == file.size and sha256_of(target) == file.sha256:
+        return True
+    raise DownloadError(
+        f"{target} is there, but it is not the published file ({readable(target.stat().st_size)}; "
+        f"wanted {readable(file.size)} with sha256 {file.sha256}). It was left as it is. "
+        "Move it away and run this again to download the published one."
+    )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the disk that `folder` is on or will be made on."""
+    existing = next(part for part in (folder, *folder.parents) if part.exists())
+    return shutil.disk_usage(existing).free
+
+
+def check_space(
+    files: Iterable[ModelFile], models: Path, free: Callable[[Path], int] = free_bytes
+) -> None:
+    """Raise when the files, less what is there of them already, do not fit on the disk."""
+    needed = sum(file.size - bytes_there(partial(models / file.path)) for file in files)
+    available = free(models)
+    if needed > available:
+        raise DownloadError(
+            f"The disk of {models} has {readable(available)} free, and {readable(needed)} are "
+            "needed. Nothing was downloaded. Make room and run this again."
+        )
+
+
+class Progress:
+    """One line on stderr: share, amounts and speed; every tenth when it is no terminal."""
+
+    def __init__(self, file: ModelFile, there: int) -> None:
+        self.file = file
+        self.first = there
+        self.started = time.monotonic()
+        self.shown = -1
+
+    def show(self, there: int) -> None:
+        percent = 100 * there // self.file.size
+        step = percent if sys.stderr.isatty() else percent // 10
+        if step == self.shown:
+            return
+        self.shown = step
+        speed = (there - self.first) / max(time.monotonic() - self.started, 1e-3)
+        line = (
+            f"  {percent:3d} %  {readable(there)} of {readable(self.file.size)}"
+            f"  {readable(speed)}/s "
+        )
+        end = "\r" if sys.stderr.isatty() and there < self.file.size else "\n"
+        print(line, end=end, file=sys.stderr, flush=True)
+
+
+def open_from(url: str, there: int, timeout: float) -> tuple[http.client.HTTPResponse, int]:
+    """Ask for `url` from byte `there` on; return the answer and the byte it really begins at.
+
+    A server that knows no ranges answers with the whole file, which then begins at 0.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "faithful-instantid"})
+    if there:
+        request.add_header("Range", f"bytes={there}-")
+    response = urllib.request.urlopen(request, timeout=timeout)
+    return response, there if response.status == 206 else 0
+
+
+def receive(file: ModelFile, target: Path, timeout: float) -> None:
+    """Fetch what is missing of a file into its partial file, until the server ends the answer."""
+    part = partial(target)
+    response, begin = open_from(file.url, bytes_there(part), timeout)
+    with response, part.open("r+b" if begin else "wb") as output:
+        output.seek(begin)
+        progress = Progress(file, begin)
+        copy_blocks(response, output, progress)
+
+
+def copy_blocks(response: IO[bytes], output: IO[bytes], progress: Progress) -> None:
+    there = output.tell()
+    while there <= progress.file.size and (block := response.read(BLOCK)):
+        output.write(block)
+        there += len(block)
+        progress.show(there)
+
+
+def receive_with_retries(file: ModelFile, target: Path, timeout: float, pause: float) -> None:
+    """Fetch a file; a broken connection is taken up again, up to TRIES times."""
+    part = partial(target)
+    reason = ""
+    for attempt in range(TRIES):
+        if attempt:
+            say(f"  {reason}; going on at {readable(bytes_there(part))}")
+            time.sleep(pause * attempt)
+        try:
+            receive(file, target, timeout)
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise DownloadError(
+                    f"{file.url} answered {error.code} {error.reason}. If it opens in a browser, "
+                    f"save it as {target}."
+                ) from error
+            reason = f"the server answered {error.code}"
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise DownloadError(
+                    f"The disk is full: {target.parent} took {readable(bytes_there(part))} of "
+                    f"{readable(file.size)}. Make room and run this again; it goes on from there."
+                ) from error
+            reason = f"the connection failed ({error})"
+        else:
+            if bytes_there(part) >= file.size:
+                return
+            reason = "the connection broke off"
+    raise DownloadError(
+        f"{file.url}: {reason}. {readable(bytes_there(part))} of {readable(file.size)} are kept in "
+        f"{part}; run this again to go on from there."
+    )
+
+
+def download(file: ModelFile, models: Path, timeout: float = 60, pause: float = 2) -> Path:
+    """Put a file into its folder under `models`; its final name appears only when it is right.
+
+    Raises DownloadError when it cannot be had, does not fit, or is not the published file.
+    """
+    target = models / file.path
+    part = partial(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if bytes_there(part) < file.size:
+        receive_with_retries(file, target, timeout, pause)
+    size, found = part.stat().st_size, sha256_of(part)
+    if (size, found) != (file.size, file.sha256):
+        part.unlink()
+        raise DownloadError(
+            f"What {file.url} sent has {size} bytes and sha256 {found}; wanted were {file.size} "
+            f"bytes and sha256 {file.sha256}. It was deleted. Run this again; if it comes out the "
+            "same, the file on the server is another one."
+        )
+    part.replace(target)
+    return target
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def models_folder(comfyui: Path) -> Path:
+    if not (comfyui / "main.py").is_file() and not (comfyui / "models").is_dir():
+        raise DownloadError(
+            f"{comfyui} is not a ComfyUI folder: it has neither main.py nor a models folder. "
+            "Name the folder that holds ComfyUI's main.py."
+        )
+    return comfyui / "models"
+
+
+def missing_files(files: Iterable[ModelFile], models: Path) -> list[ModelFile]:
+    missing: list[ModelFile] = []
+    for file in files:
+        target = models / file.path
+        if target.exists():
+            say(f"Checking {target}")
+        if not is_complete(file, target):
+            missing.append(file)
+    return missing
+
+
+def agreed(files: list[ModelFile], models: Path) -> bool:
+    """Show what would be fetched and ask; no answer to be had means no."""
+    for file in files:
+        print(f"{file.what}: {readable(file.size)}, licence: {file.licence}")
+        print(f"  from {file.url}\n  to   {models / file.path}")
+    print(f"{readable(sum(file.size for file in files))} in all.")
+    try:
+        return input("Download now? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print("\nNobody is there to answer; --yes downloads without asking.")
+        return False
+
+
+def fetch_missing(
+    comfyui: Path, yes: bool, files: tuple[ModelFile, ...] = FILES, pause: float = 2
+) -> bool:
+    """Fetch what is missing; return whether every file is in place now."""
+    models = models_folder(comfyui)
+    missing = missing_files(files, models)
+    if not missing:
+        print(f"Every file is in place under {models}.")
+        return True
+    check_space(missing, models)
+    if not yes and not agreed(missing, models):
+        print("Nothing was downloaded.")
+        return False
+    for file in missing:
+        say(f"{file.what}: {readable(file.size)} from {file.url}")
+        print(f"{file.what}: {download(file, models, pause=pause)}")
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("comfyui", type=Path, help="the folder that holds ComfyUI's main.py")
+    parser.add_argument("--yes", action="store_true", help="download without asking")
+    options = parser.parse_args()
+    try:
+        return 0 if fetch_missing(options.comfyui, options.yes) else 1
+    except DownloadError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped. Run this again to go on from here.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
