@@ -1,11 +1,32 @@
-"""Five facial keypoints: hold, draw, fit, transform."""
+"""Five facial keypoints: what they are, and the picture IdentityNet is shown.
+
+The drawing is the one of the official repository (`draw_kps` of its pipeline). Getting keypoints
+onto another canvas is the work of `fitting`.
+"""
 
 from __future__ import annotations
 
+import importlib
+import math
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import MissingDependencyError, WrongInputError
+
+# RGB of left eye, right eye, nose, left and right mouth corner.
+COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
+NOSE = 2
+LIMBS = (0, 1, 3, 4)  # each a stick from this point to the nose
+LIMB_BRIGHTNESS = 0.6
+DOT_RADIUS = 10
+STICK_HALF_WIDTH = 4
+
+# Long sides of the pictures IdentityNet was trained on and is demonstrated with.
+OFFICIAL_LONG_SIDE = (1024, 1280)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,3 +53,109 @@ class Keypoints:
     width: int
     height: int
     frames: tuple[tuple[FacePoints, ...], ...]
+
+    @property
+    def faces(self) -> tuple[FacePoints, ...]:
+        """The faces of all frames."""
+        return tuple(face for frame in self.frames for face in frame)
+
+
+def drawing_scale(width: int, height: int) -> float:
+    """Return how much larger than officially dots and sticks are drawn on a canvas.
+
+    1 while the long side is within the official 1024 to 1280 pixels; beyond, in proportion to the
+    long side, so that a smaller or larger picture shows the same drawing at its own size.
+    """
+    long_side = max(width, height)
+    smallest, largest = OFFICIAL_LONG_SIDE
+    return long_side / min(max(long_side, smallest), largest)
+
+
+def draw_keypoints(kps: ArrayLike, width: int, height: int) -> NDArray[np.uint8]:
+    """Draw faces' keypoints on black, as the official pipeline does.
+
+    kps: (5, 2) for one face or (F, 5, 2) for several, x then y in pixels of the canvas; points
+    off the canvas are cut off. Of several faces the larger is drawn over the smaller.
+    width, height: pixels of the canvas, which is the size of the picture to be made.
+    Returns (H, W, 3) uint8 RGB. Raises WrongInputError for another shape or numbers that are not
+    finite, MissingDependencyError without OpenCV.
+    """
+    faces = _checked(kps)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    for face in sorted(faces, key=_extent):
+        drawn = _draw_face(face, width, height)
+        covered = drawn.any(axis=2, keepdims=True)
+        canvas = np.where(covered, drawn, canvas)
+    return canvas
+
+
+def draw_frames(keypoints: Keypoints) -> NDArray[np.uint8]:
+    """Draw every frame at the keypoints' own size: (B, H, W, 3) uint8 RGB; no face, all black."""
+    return np.stack(
+        [
+            draw_keypoints(
+                np.array([face.kps for face in frame], np.float32).reshape(-1, 5, 2),
+                keypoints.width,
+                keypoints.height,
+            )
+            for frame in keypoints.frames
+        ]
+    )
+
+
+def _checked(kps: ArrayLike) -> NDArray[np.float32]:
+    """Return keypoints as (F, 5, 2) float32."""
+    points = np.asarray(kps, np.float32)
+    if points.ndim == 2:
+        points = points[None]
+    if points.ndim != 3 or points.shape[1:] != (5, 2):
+        raise WrongInputError(
+            f"Keypoints of shape {points.shape} cannot be drawn: five points of x and y per face "
+            "are wanted, (5, 2) or (faces, 5, 2)."
+        )
+    if not np.isfinite(points).all():
+        raise WrongInputError(
+            "Keypoints hold numbers that are not finite (NaN or infinity). Make them anew from "
+            "a picture with a visible face."
+        )
+    return points
+
+
+def _extent(kps: NDArray[np.float32]) -> float:
+    """How large a face is: the longer side of the box around its points."""
+    return float((kps.max(axis=0) - kps.min(axis=0)).max())
+
+
+def _draw_face(kps: NDArray[np.float32], width: int, height: int) -> NDArray[np.uint8]:
+    cv2 = _opencv()
+    scale = drawing_scale(width, height)
+    half_width = max(1, round(STICK_HALF_WIDTH * scale))
+    radius = max(1, round(DOT_RADIUS * scale))
+    canvas = np.zeros((height, width, 3), np.uint8)
+    for point in LIMBS:
+        cv2.fillConvexPoly(canvas, _stick(cv2, kps[point], kps[NOSE], half_width), COLOURS[point])
+    canvas = (canvas * LIMB_BRIGHTNESS).astype(np.uint8)
+    dots: list[tuple[float, float]] = kps.tolist()
+    for (x, y), colour in zip(dots, COLOURS, strict=True):
+        cv2.circle(canvas, (int(x), int(y)), radius, colour, -1)
+    return canvas
+
+
+def _stick(cv2: Any, start: NDArray[np.float32], end: NDArray[np.float32], half_width: int) -> Any:
+    """The polygon of a flat ellipse between two points."""
+    x, y = np.stack([start, end], axis=1)
+    length = ((x[0] - x[1]) ** 2 + (y[0] - y[1]) ** 2) ** 0.5
+    angle = math.degrees(math.atan2(y[0] - y[1], x[0] - x[1]))
+    centre = (int(x.mean()), int(y.mean()))
+    return cv2.ellipse2Poly(centre, (int(length / 2), half_width), int(angle), 0, 360, 1)
+
+
+def _opencv() -> Any:
+    try:
+        return importlib.import_module("cv2")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Keypoints are drawn with OpenCV, which is not installed in this Python "
+            f"({error}). Install it with:  "
+            f'"{sys.executable}" -m pip install opencv-python-headless'
+        ) from error
