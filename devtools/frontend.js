@@ -83,8 +83,8 @@
     await settle()
   }
 
-  /** Build a workflow from a description and hand back its two forms. */
-  async function build(spec) {
+  /** Build a workflow from a description on an empty canvas. */
+  async function place(spec) {
     await empty()
     const nodes = {}
     for (const step of spec.steps) nodes[step.key] = addNode(step)
@@ -94,6 +94,12 @@
     window.app.graph.id = spec.id
     window.app.graph.setDirtyCanvas(true, true)
     await settle()
+    return nodes
+  }
+
+  /** Build a workflow from a description and hand back its two forms. */
+  async function build(spec) {
+    await place(spec)
     return await forms()
   }
 
@@ -169,5 +175,68 @@
     await settle()
   }
 
-  window.faithful = { store, settle, wait, build, forms, load, empty, complaints, boxes, fit }
+  /** Bounds of everything on the canvas, in page pixels, with a border. */
+  function content(border) {
+    const items = [...window.app.graph.nodes, ...window.app.graph.groups]
+    const rects = items.map((item) => item.boundingRect ?? item._bounding ?? item.getBounding())
+    const left = Math.min(...rects.map((rect) => rect[0]))
+    const top = Math.min(...rects.map((rect) => rect[1]))
+    const right = Math.max(...rects.map((rect) => rect[0] + rect[2]))
+    const bottom = Math.max(...rects.map((rect) => rect[1] + rect[3]))
+    const { scale, offset } = window.app.canvas.ds
+    const frame = window.app.canvas.canvas.getBoundingClientRect()
+    return {
+      x: Math.max(0, frame.x + (left + offset[0]) * scale - border),
+      y: Math.max(0, frame.y + (top + offset[1]) * scale - border),
+      width: (right - left) * scale + 2 * border,
+      height: (bottom - top) * scale + 2 * border
+    }
+  }
+
+  /** Hide the interface and fit the graph into the window, or bring the interface back. */
+  async function bare(on) {
+    window.app.extensionManager.focusMode = on
+    await fit()
+    return content(12)
+  }
+
+  /**
+   * Build a workflow, pack its inner nodes into one subgraph and return that as a blueprint file.
+   * `shown` lists the widgets to show on the outside: [key of the node, its input, label].
+   */
+  async function blueprint(spec, name, description, outside, shown) {
+    const nodes = await place(spec)
+    const inner = spec.steps.filter((step) => !outside.includes(step.key))
+    const kept = new Set(inner.map((step) => nodes[step.key]))
+    const { subgraph, node } = window.app.graph.convertToSubgraph(kept)
+    subgraph.name = node.title = name
+    await settle()
+    for (const input of [...subgraph.inputs]) {
+      const linked = node.inputs.find((entry) => entry.name === input.name)?.link != null
+      if (!linked) subgraph.removeInput(input)
+    }
+    for (const [key, input, label] of shown) {
+      const target = subgraph.getNodeById(nodes[key].id)
+      const entry = target.inputs[slot(target.inputs, input, target)]
+      subgraph.addInput(label, entry.type).connect(entry, target)
+    }
+    await settle()
+    const packed = window.app.canvas._serializeItems([node])
+    return JSON.parse(
+      JSON.stringify({
+        revision: 0,
+        last_node_id: node.id,
+        last_link_id: 0,
+        nodes: packed.nodes,
+        links: [],
+        version: 0.4,
+        definitions: { subgraphs: packed.subgraphs },
+        extra: { BlueprintDescription: description }
+      })
+    )
+  }
+
+  window.faithful = {
+    store, settle, wait, build, forms, load, empty, complaints, boxes, fit, bare, blueprint
+  }
 })()

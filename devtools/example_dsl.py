@@ -1,0 +1,93 @@
+"""Describe a ComfyUI workflow in a few lines: nodes with their widgets and links, in columns."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+# Graph units. A column is a coloured group; its nodes stand one below the other.
+LAYOUT = {"gap": 34, "margin": 20, "title": 40, "columnGap": 40}
+SIZES = {
+    "LoadImage": (320, 360),
+    "SaveImage": (420, 480),
+    "PreviewImage": (320, 340),
+    "CLIPTextEncode": (380, 150),
+    "MarkdownNote": (340, 200),
+}
+NARROW = (320, 0)
+COLOURS = ("#3f789e", "#8a6d3b", "#4f7d53", "#6b5b95", "#88524f", "#3f789e", "#4f7d53")
+NAMESPACE = uuid.UUID("6f3b4a52-0c5e-4d0e-9a53-1f1b7f1d7a10")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a node, to be given to another node's input."""
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that was added; `node["MODEL"]` is its output of that name."""
+
+    key: str
+
+    def __getitem__(self, name: str) -> Output:
+        return Output(self.key, name)
+
+
+@dataclass
+class Graph:
+    """A workflow under construction. `column` starts a group; `add` puts a node into it."""
+
+    name: str
+    title: str
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def column(self, title: str) -> None:
+        colour = COLOURS[len(self.groups) % len(COLOURS)]
+        number = len(self.groups) + 1
+        self.groups.append(
+            {"key": str(number), "title": f"{number}. {title}", "color": colour}
+        )
+
+    def add(
+        self,
+        type: str,
+        title: str | None = None,
+        size: tuple[int, int] | None = None,
+        models: list[dict[str, str]] | None = None,
+        **inputs: Any,
+    ) -> Node:
+        """Add a node; an `Output` among `inputs` becomes a link, anything else a widget's value."""
+        key = str(len(self.steps) + 1)
+        links = {n: [v.key, v.name] for n, v in inputs.items() if isinstance(v, Output)}
+        self.steps.append(
+            {
+                "key": key,
+                "type": type,
+                "group": self.groups[-1]["key"],
+                "title": title,
+                "size": list(size or SIZES.get(type, NARROW)),
+                "models": models or [],
+                "links": links,
+                "widgets": {n: v for n, v in inputs.items() if n not in links},
+                "kind": "note" if type == "MarkdownNote" else "node",
+            }
+        )
+        return Node(key)
+
+    def note(self, text: str, height: int = 200, width: int = 340) -> None:
+        self.add("MarkdownNote", title="Read me", size=(width, height), text=text.strip())
+
+    def spec(self) -> dict[str, Any]:
+        """Return what frontend.js builds from."""
+        return {
+            "id": str(uuid.uuid5(NAMESPACE, self.name)),
+            "layout": LAYOUT,
+            "groups": self.groups,
+            "steps": self.steps,
+        }
