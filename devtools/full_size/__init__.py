@@ -1,0 +1,1 @@
+"""Full-size model files with random weights, and what measures a server that runs them."""
