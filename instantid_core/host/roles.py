@@ -7,15 +7,24 @@ with the row it belongs to, through every guider and into every ControlNet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import comfy.conds
 import torch
 
+from ..log import log_once
+
 KEY = "faithful_instantid_role"
 NEGATIVE = 0
 POSITIVE = 1
+
+_ROLE_OF_NAME = {
+    "positive": POSITIVE,
+    "middle": POSITIVE,
+    "negative": NEGATIVE,
+    "empty_negative_prompt": NEGATIVE,
+}
 
 
 def tagged(cond: Mapping[str, Any], role: int) -> dict[str, Any]:
@@ -29,5 +38,18 @@ def tagged(cond: Mapping[str, Any], role: int) -> dict[str, Any]:
 
 def role_of_name(name: str) -> int:
     """Return the role of a guider's conditioning by the name the guider gives it."""
+    known = _ROLE_OF_NAME.get(name)
+    if known is not None:
+        return known
     lowered = name.lower()
-    return NEGATIVE if "neg" in lowered or "uncond" in lowered else POSITIVE
+    role = NEGATIVE if "neg" in lowered or "uncond" in lowered else POSITIVE
+    side = "negative" if role == NEGATIVE else "positive"
+    log_once(f"An unknown guider names a conditioning '{name}': InstantID takes it as {side}.")
+    return role
+
+
+def tag_all(conds: MutableMapping[str, list[dict[str, Any]]]) -> None:
+    """Tag every conditioning that a guider holds for this run, by its name; a tag stays."""
+    for name, entries in conds.items():
+        role = role_of_name(name)
+        conds[name] = [tagged(entry, role) for entry in entries]

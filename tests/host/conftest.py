@@ -24,7 +24,8 @@ def start_comfyui() -> None:
 
 start_comfyui()
 
-from faithful_instantid.devtools import tiny_sdxl  # noqa: E402
+from faithful_instantid.devtools import tiny_adapter, tiny_sdxl  # noqa: E402
+from faithful_instantid.instantid_core import host  # noqa: E402
 from faithful_instantid.tests.golden.weights import fill  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
@@ -40,6 +41,24 @@ def official() -> dict[str, torch.Tensor]:
 def tiny_model() -> Any:
     """A MODEL: tiny SDXL with the golden weights. Shared: clone before patching."""
     return tiny_sdxl.build_model(lambda shapes: fill(shapes, "unet"))
+
+
+@pytest.fixture(scope="session")
+def adapter_weights() -> dict[str, dict[str, torch.Tensor]]:
+    """The content of the golden adapter file. Shared: not to be changed."""
+    return tiny_adapter.state_dict(fill)
+
+
+@pytest.fixture(scope="session")
+def adapter(adapter_weights: dict[str, dict[str, torch.Tensor]]) -> Any:
+    """An INSTANTID: the golden adapter, loaded."""
+    return host.adapter_from_state_dict(adapter_weights)
+
+
+@pytest.fixture(scope="session")
+def identity(adapter: Any, official: dict[str, torch.Tensor]) -> Any:
+    """FACE_EMBEDS of the golden face."""
+    return host.encode_identity(adapter, official["in.face_embedding"])
 
 
 @pytest.fixture(scope="session")

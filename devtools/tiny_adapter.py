@@ -1,0 +1,31 @@
+"""The adapter file that fits the tiny SDXL: the real Resampler, 70 small K and V projections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from ..instantid_core.adapter import AdapterModule, AdapterSize
+from ..instantid_core.resampler import ResamplerSize
+from ..instantid_core.unet_layout import SLOTS
+
+# Makes the tensors of one part, `image_proj` or `ip_adapter`, from names and shapes.
+PartWeights = Callable[[Mapping[str, torch.Tensor], str], dict[str, torch.Tensor]]
+
+CONTEXT_WIDTH = 64
+# ComfyUI's blocks 4, 5 and output 3 to 5 have 64 channels, the deeper ones 128.
+WIDE = (("input", 7), ("input", 8), ("output", 0), ("output", 1), ("output", 2), ("middle", 0))
+SIZE = AdapterSize(
+    ResamplerSize(output_width=CONTEXT_WIDTH),
+    tuple(128 if slot[:2] in WIDE else 64 for slot in SLOTS),
+)
+
+
+def state_dict(weights: PartWeights) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the content of a tiny ip-adapter.bin: {"image_proj": ..., "ip_adapter": ...}."""
+    module = AdapterModule(SIZE, torch.nn, device=torch.device("meta"))
+    return {
+        "image_proj": weights(module.image_proj.state_dict(), "image_proj"),
+        "ip_adapter": weights(module.ip_adapter.state_dict(), "ip_adapter"),
+    }

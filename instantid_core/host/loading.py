@@ -1,0 +1,81 @@
+"""Adapter file to an adapter whose weights ComfyUI manages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import torch
+from torch import Tensor
+
+from ..adapter import AdapterModule
+from ..checkpoint import canonical, measure, read_adapter, recognise
+from ..identity import IdentitySide
+from ..log import log
+
+
+class Adapter:
+    """A loaded adapter: its module inside a ModelPatcher, so that ComfyUI moves its weights.
+
+    patcher: ComfyUI's handle of the weights; load it with `load_models_gpu` before using `module`.
+    negative_sides: the negative side of zero embeddings by number of references, shared between
+    all identities of this adapter.
+    """
+
+    def __init__(self, module: AdapterModule) -> None:
+        self.patcher = _patcher(module)
+        self.negative_sides: dict[int, IdentitySide] = {}
+
+    @property
+    def module(self) -> AdapterModule:
+        return self.patcher.model
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the face embeddings it takes (512)."""
+        return self.module.size.resampler.embedding_width
+
+    @property
+    def context_width(self) -> int:
+        """Width of the face tokens it gives: the UNet's context width (2048)."""
+        return self.module.size.resampler.output_width
+
+
+def load_adapter(path: str | Path) -> Adapter:
+    """Load an InstantID adapter file, pickle (.bin) or safetensors, in the file's own dtype.
+
+    Errors: MissingFileError; WrongFileError, which says what the file is and where it goes.
+    """
+    adapter = _build(read_adapter(path))
+    log.info("InstantID adapter loaded from %s", path)
+    return adapter
+
+
+def adapter_from_state_dict(state_dict: Mapping[str, Any]) -> Adapter:
+    """Build an adapter from a state dict, nested as in ip-adapter.bin or flat; no copy is made.
+
+    Errors: WrongFileError where the tensors are not those of an InstantID adapter.
+    """
+    return _build(recognise(canonical(state_dict), "This state dict"))
+
+
+def _build(tensors: Mapping[str, Tensor]) -> Adapter:
+    module = AdapterModule(measure(tensors), comfy.ops.manual_cast, device=torch.device("meta"))
+    module.load_state_dict(tensors, strict=True, assign=True)
+    return Adapter(module.requires_grad_(False).eval())
+
+
+def _patcher(module: AdapterModule) -> Any:
+    """Wrap the module in the ModelPatcher class that this ComfyUI prefers."""
+    management = comfy.model_management
+    name = "CoreModelPatcher"
+    patcher = getattr(comfy.model_patcher, name, comfy.model_patcher.ModelPatcher)
+    return patcher(
+        module,
+        load_device=management.get_torch_device(),
+        offload_device=management.unet_offload_device(),
+    )

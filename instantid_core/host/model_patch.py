@@ -1,0 +1,289 @@
+"""Identity onto a MODEL clone: decoupled cross-attention in every slot, composed at run time.
+
+The clone carries immutable terms and two wrappers, and nothing in any slot. While the UNet runs,
+the slots are composed on copied dicts: what another pack put there is called first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.ldm.modules.attention
+import comfy.patcher_extension
+import torch
+from torch import Tensor
+
+from .. import masks
+from ..attention import add_identity
+from ..errors import WrongInputError, WrongModelError
+from ..identity import Identity, NoIdentity
+from ..log import log, log_once
+from ..unet_layout import SLOTS, UNetLayout, measure_unet
+from . import roles
+from .sampling_run import AdapterTerm, RunMask, SamplingRun
+
+TERMS = "faithful_instantid"
+RUN = "faithful_instantid_run"
+
+Attention = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
+
+
+def apply_adapter(
+    model: Any,
+    identity: Identity | NoIdentity,
+    *,
+    weight: float = 0.8,
+    start_percent: float = 0.0,
+    end_percent: float = 1.0,
+    mask: Tensor | masks.Region | None = None,
+) -> Any:
+    """Return a clone of `model` that draws the identity; `model` itself stays as it is.
+
+    weight: 0 is off, 0.8 the published default. start_percent, end_percent: 0..1 of the sampling.
+    mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
+    Applied again, identities add up. With weight 0, an all-zero mask or a window that never opens
+    the model is returned as it came.
+    Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
+    """
+    if isinstance(identity, NoIdentity):
+        log.info("The InstantID adapter is not applied: %s", identity.reason)
+        return model
+    layout = _measured(model)
+    term = AdapterTerm(
+        identity=_fitting(identity, layout),
+        layout=layout,
+        weights=(_number(weight, "weight"),) * len(SLOTS),
+        start_percent=_number(start_percent, "start_percent"),
+        end_percent=_number(end_percent, "end_percent"),
+        mask=masks.checked(mask),
+    )
+    return attach(model, term)
+
+
+def attach(model: Any, term: AdapterTerm) -> Any:
+    """Return a clone of `model` with one more term, or `model` itself if the term does nothing."""
+    term = _simplified(term)
+    if _does_nothing(term):
+        return model
+    clone = model.clone()
+    options = clone.model_options.setdefault("transformer_options", {})
+    options[TERMS] = (*options.get(TERMS, ()), term)
+    kinds = comfy.patcher_extension.WrappersMP
+    for kind, wrapper in ((kinds.OUTER_SAMPLE, _sample), (kinds.DIFFUSION_MODEL, _predict)):
+        if not comfy.patcher_extension.get_wrappers_with_key(kind, TERMS, options):
+            comfy.patcher_extension.add_wrapper_with_key(kind, TERMS, wrapper, options)
+    return clone
+
+
+def _measured(model: Any) -> UNetLayout:
+    unet = getattr(getattr(model, "model", None), "diffusion_model", None)
+    if not isinstance(unet, torch.nn.Module):
+        raise WrongModelError(
+            f"The model is a {type(model).__name__} without a diffusion model in it. "
+            "Connect the MODEL of an SDXL checkpoint."
+        )
+    return measure_unet(unet)
+
+
+def _fitting(identity: object, layout: UNetLayout) -> Identity:
+    """Return the identity if it was made for a UNet of this layout."""
+    if not isinstance(identity, Identity):
+        raise WrongInputError(
+            f"The face embedding is a {type(identity).__name__} of another node pack. "
+            "Connect this pack's Encode Face."
+        )
+    sides = (identity.positive, identity.negative)
+    sizes = {side.kv.numel() for side in sides}
+    wanted = layout.kv_size(identity.positive.tokens.shape[1])
+    if identity.context_width != layout.context_width or sizes != {wanted}:
+        raise WrongModelError(
+            f"The face was encoded for a UNet of context width {identity.context_width}, this "
+            f"model's is {layout.context_width}. Use the adapter file made for this model."
+        )
+    return identity
+
+
+def _number(value: float, name: str) -> float:
+    value = float(value)
+    if value != value or value in (float("inf"), float("-inf")):
+        raise WrongInputError(f"{name} is {value}. Wanted: an ordinary number.")
+    return value
+
+
+def _simplified(term: AdapterTerm) -> AdapterTerm:
+    """Drop a mask that is all ones: it is no mask."""
+    if isinstance(term.mask, Tensor) and masks.is_all(term.mask, 1.0):
+        return AdapterTerm(**{**vars(term), "mask": None})
+    return term
+
+
+def _does_nothing(term: AdapterTerm) -> bool:
+    """Say whether a term can have no effect: then the model stays bit-equal to the unpatched."""
+    never_open = (
+        term.start_percent >= 1.0
+        or term.end_percent <= 0.0
+        or term.start_percent > term.end_percent
+    )
+    masked_out = isinstance(term.mask, Tensor) and masks.is_all(term.mask, 0.0)
+    return never_open or masked_out or not any(term.weights)
+
+
+def _sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """OUTER_SAMPLE: tag the conditionings of this run and give it a SamplingRun."""
+    guider = executor.class_obj
+    roles.tag_all(guider.conds)
+    options = guider.model_options["transformer_options"]  # a copy that belongs to this run
+    sampling = guider.model_patcher.get_model_object("model_sampling")
+    options[RUN] = SamplingRun(options[TERMS], sampling)
+    return executor(*args, **kwargs)
+
+
+def _predict(
+    executor: Any,
+    x: Tensor,
+    timesteps: Tensor,
+    context: Tensor | None = None,
+    y: Tensor | None = None,
+    control: Any = None,
+    transformer_options: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> Tensor:
+    """DIFFUSION_MODEL: run the UNet with every slot composed."""
+    tag = kwargs.pop(roles.KEY, None)
+    options = transformer_options or {}
+    if options.get(TERMS):
+        options = _composed(options, x, timesteps, tag)
+    return executor(x, timesteps, context, y, control, options, **kwargs)
+
+
+def _composed(
+    options: dict[str, Any], x: Tensor, timesteps: Tensor, tag: Tensor | None
+) -> dict[str, Any]:
+    """Return a copy of `options` whose attn2 slots also add what the open terms give."""
+    terms: tuple[AdapterTerm, ...] = options[TERMS]
+    run: SamplingRun | None = options.get(RUN)
+    if run is None or run.terms is not terms:
+        run = SamplingRun(terms)
+    parts = _parts(run, options, x, timesteps, _row_roles(tag, options, x))
+    replaced = options.get("patches_replace", {})
+    attn2 = dict(replaced.get("attn2", {}))
+    for position, slot in enumerate(SLOTS):
+        shares = tuple(share for part in parts if (share := part.share(position)) is not None)
+        if shares:
+            before = attn2.get(slot, replaced.get("attn2", {}).get(slot[:2]))
+            attn2[tuple(slot)] = SlotAttention(before, shares)
+    return {**options, "patches_replace": {**replaced, "attn2": attn2}}
+
+
+def _row_roles(tag: Tensor | None, options: Mapping[str, Any], x: Tensor) -> Tensor:
+    """Return the role of each row of the batch, (B,) int64 on the device of `x`."""
+    if tag is not None:
+        found = tag[:, 0].to(device=x.device, dtype=torch.int64)
+        return found.repeat(x.shape[0] // found.shape[0])
+    log_once(
+        "A sampler calls the model without InstantID's tags: positive and negative are told "
+        "by their position, as other packs do."
+    )
+    chunks: Sequence[int] = options.get("cond_or_uncond") or [0]
+    order = [roles.POSITIVE if chunk == 0 else roles.NEGATIVE for chunk in chunks]
+    return torch.tensor(order, device=x.device).repeat_interleave(x.shape[0] // len(order))
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """What one term adds to one slot.
+
+    sides: (U,2,N,C) K and V. rows: (B,) the side of each row of the batch.
+    frames: the batch index of each row of one chunk, for masks with a frame for each.
+    """
+
+    sides: Tensor
+    rows: Tensor
+    weight: float
+    mask: RunMask
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What one term adds to one call of the UNet."""
+
+    term: AdapterTerm
+    slots: Sequence[Tensor]
+    rows: Tensor
+    mask: RunMask
+    frames: tuple[int, ...]
+
+    def share(self, position: int) -> Share | None:
+        """Return the share of the slot at `position`, None where the term leaves it alone."""
+        weight = self.term.weights[position]
+        if weight == 0.0:
+            return None
+        return Share(self.slots[position], self.rows, weight, self.mask, self.frames)
+
+
+def _parts(
+    run: SamplingRun,
+    options: Mapping[str, Any],
+    x: Tensor,
+    timesteps: Tensor,
+    row_roles: Tensor,
+) -> list[Part]:
+    """Return the parts of the terms that are at work in this call; sides are looked up once."""
+    resident = run.resident(x.device, x.dtype)
+    latent = (x.shape[-2], x.shape[-1])
+    frames = _frames(options, x.shape[0])
+    parts: list[Part] = []
+    for i in run.open_terms(options, timesteps):
+        mask = run.mask(i, latent)
+        if not mask.is_empty:
+            rows = resident.rows[i].index_select(0, row_roles)
+            parts.append(Part(run.terms[i], resident.slots[i], rows, mask, frames))
+    return parts
+
+
+def _frames(options: Mapping[str, Any], rows: int) -> tuple[int, ...]:
+    """Return the batch index of each row of one chunk; a context window lists them itself."""
+    size = rows // len(options.get("cond_or_uncond") or [0])
+    window = options.get("context_window")
+    listed = getattr(window, "index_list", None)
+    if listed is not None and len(listed) == size:
+        return tuple(listed)
+    return tuple(range(size))
+
+
+@dataclass(frozen=True, eq=False)
+class SlotAttention:
+    """The cross-attention of one slot: what was there before, plus the identities."""
+
+    before: Attention | None
+    shares: tuple[Share, ...]
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        """q (B,n,C), k and v (B,N,C) of the text -> (B,n,C), before to_out."""
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return comfy.ldm.modules.attention.optimized_attention(
+                q,
+                k,
+                v,
+                extra_options["n_heads"],
+                attn_precision=extra_options["attn_precision"],
+                transformer_options=extra_options,
+            )
+
+        if self.before is None:
+            out = attend(q, k, v)
+            own = not out.requires_grad and "optimized_attention_override" not in extra_options
+        else:
+            out = self.before(q, k, v, extra_options)
+            own = False
+        activations = extra_options.get("activations_shape")
+        for share in self.shares:
+            kv = share.sides.index_select(0, share.rows)  # (B,2,N,C)
+            mask = share.mask.on_layer(q, activations, share.frames)
+            out = add_identity(out, q, kv, share.weight, mask, attend, in_place=own)
+            own = own or not out.requires_grad
+        return out
