@@ -10,6 +10,7 @@ holds what users need and nothing else. The exit code is 1 when a check finds so
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,10 @@ import env
 # What must be in the published archive, and what must not: the first parts of file names.
 PUBLISHED = ("__init__.py", "nodes/", "instantid_core/", "pyproject.toml", "requirements.txt")
 PRIVATE = ("devtools/", "tests/", ".ci/", ".git", ".comfyignore")
+
+# Warnings of the portability linter that are meant to be: core imports no comfy, so it reads
+# pickles with torch.load, which runs no code in them with weights_only.
+KNOWN_WARNINGS = ("torch.load()",)
 
 
 def tool(name: str) -> str:
@@ -74,7 +79,11 @@ def check_registry() -> bool:
 
 
 def check_portable() -> bool:
-    return passes(tool("comfy-test"), "lint", "--strict")
+    """The linter exits with 0 on mere warnings; here they count, but for the known ones."""
+    output = output_of(tool("comfy-test"), "lint", "--strict", cwd=env.ROOT)
+    warnings = [line for line in output.splitlines() if re.match(r"\s+Line \d+[:,]", line)]
+    new = [line for line in warnings if not any(known in line for known in KNOWN_WARNINGS)]
+    return output.count("] PASSED") == 2 and not new
 
 
 def check_archive() -> bool:
