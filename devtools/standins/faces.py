@@ -2,7 +2,8 @@
 
 Both are hand-made ONNX graphs. The detector reads drawn faces (see `drawing`): it fits planes to
 red and green in a window around each anchor, and the two planes tell centre, height and angle of
-the face. The recogniser turns the aligned crop into 512 numbers that depend on the person.
+the face. Where no face is drawn it looks for one real portrait (see `portrait`). The recogniser
+turns the aligned crop into 512 numbers that depend on the person.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import drawing
-from .graph import Graph
+from .graph import Graph, Prediction
+from .portrait import Portrait
 
 DETECTOR = "scrfd_10g_bnkps.onnx"
 RECOGNISER = "glintr100.onnx"
@@ -42,13 +44,45 @@ def make_detector(path: Path) -> None:
     graph = Graph()
     planes = _planes(graph)
     found = {stride: _Anchors(graph, planes, stride) for stride in WINDOWS}
+    predictions = {stride: anchors.predict() for stride, anchors in found.items()}
+    drawn = graph.op("Max", *(graph.op("ReduceMax", p.score) for p in predictions.values()))
+    portrait = Portrait(graph, INPUT).predict(32, predictions[32].score)
+    predictions[32] = _either(graph, predictions[32], portrait, graph.above(drawn, 0.0))
     outputs: dict[str, tuple[str, Sequence[int | str]]] = {}
-    for kind in range(3):
-        for stride, anchors in found.items():
-            name = OUTPUT_NAMES[stride][kind]
-            rows, width = anchors.rows()[kind], (1, 4, 10)[kind]
-            outputs[name] = (rows, [f"rows_{stride}", width])
+    for kind, width in enumerate((1, 4, 10)):
+        for stride, prediction in predictions.items():
+            rows = _rows(graph, prediction, stride)[kind]
+            outputs[OUTPUT_NAMES[stride][kind]] = (rows, [f"rows_{stride}", width])
     graph.save(path, {INPUT: [1, 3, "height", "width"]}, outputs)
+
+
+def _either(graph: Graph, first: Prediction, second: Prediction, which: str) -> Prediction:
+    """Return the first prediction where `which` (one number) is 1, the second where it is 0."""
+    other = graph.sub(1.0, which)
+
+    def choose(a: str, b: str) -> str:
+        return graph.add(graph.mul(a, which), graph.mul(b, other))
+
+    return Prediction(
+        choose(first.score, second.score),
+        [choose(a, b) for a, b in zip(first.box, second.box, strict=True)],
+        [choose(a, b) for a, b in zip(first.points, second.points, strict=True)],
+    )
+
+
+def _rows(graph: Graph, prediction: Prediction, stride: int) -> tuple[str, str, str]:
+    """Return scores (n, 1), boxes (n, 4) and keypoints (n, 10), two anchors per place."""
+    silent = graph.mul(prediction.score, 0.0)  # the second anchor of each place says nothing
+
+    def flat(planes: list[str], width: int) -> str:
+        stacked = graph.op("Transpose", graph.concat(planes, axis=1), perm=[0, 2, 3, 1])
+        return graph.reshape(stacked, [-1, width])
+
+    return (
+        flat([prediction.score, silent], 1),
+        graph.div(flat(prediction.box * 2, 4), float(stride)),
+        graph.div(flat(prediction.points * 2, 10), float(stride)),
+    )
 
 
 def _planes(graph: Graph) -> str:
@@ -164,21 +198,9 @@ class _Anchors:
         high = graph.square(graph.mul(down, drawing.HALF_HEIGHT))
         return graph.op("Sqrt", graph.add(wide, high))
 
-    def rows(self) -> tuple[str, str, str]:
-        """Return scores (n, 1), boxes (n, 4) and keypoints (n, 10), two anchors per place."""
-        graph = self.graph
+    def predict(self) -> Prediction:
         points = [value for u, v in drawing.POINTS for value in self._offset(float(u), float(v))]
-        silent = graph.mul(self.score, 0.0)  # the second anchor of each place says nothing
-        scores = graph.concat([self.score, silent], axis=1)
-        return (
-            self._flat(scores, 1),
-            self._flat(graph.div(graph.concat(self._box() * 2, axis=1), float(self.stride)), 4),
-            self._flat(graph.div(graph.concat(points * 2, axis=1), float(self.stride)), 10),
-        )
-
-    def _flat(self, planes: str, width: int) -> str:
-        rows = self.graph.op("Transpose", planes, perm=[0, 2, 3, 1])
-        return self.graph.reshape(rows, [-1, width])
+        return Prediction(self.score, self._box(), points)
 
 
 def _fit_kernels(size: int, window: int) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,24 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-OPSET = 17
+OPSET = 18
 IR_VERSION = 8
 
 Shape = Sequence[int | str]
 Operand = str | float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the anchors of one stride say, as planes of (1, 1, h, w).
+
+    score: 0 to 1. box: four distances from the anchor to left, top, right, bottom, in pixels.
+    points: x, y of five points from the anchor, in pixels.
+    """
+
+    score: str
+    box: list[str]
+    points: list[str]
 
 
 class Graph:
