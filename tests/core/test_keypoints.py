@@ -50,7 +50,9 @@ def test_dots_and_sticks_follow_the_long_side_outside_of_1024_to_1280(
 
 
 @pytest.mark.parametrize(("official", "other"), [(1024, 512), (1280, 2560), (1280, 3840)])
-def test_a_smaller_or_larger_canvas_shows_the_same_picture_scaled(official: int, other: int) -> None:
+def test_a_smaller_or_larger_canvas_shows_the_same_picture_scaled(
+    official: int, other: int
+) -> None:
     face = FACE * (official / 1024)
     wanted = draw_keypoints(face, official, official)
     found = draw_keypoints(face * (other / official), other, other)

@@ -1,0 +1,78 @@
+"""What IdentityNet is shown: keypoints drawn when the picture's size is known, or an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ..errors import WrongInputError
+from ..fitting import Fit, fit, official_canvas, warn_of_small_faces
+from ..keypoints import Keypoints, draw_frames
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnHint:
+    """Keypoints, fitted onto the picture and drawn at its size."""
+
+    keypoints: Keypoints
+    fit: Fit
+
+    @cached_property
+    def original(self) -> Tensor:
+        """(B,3,H,W) float32 in 0..1: the drawing on the official canvas of the source's aspect."""
+        canvas = official_canvas(self.keypoints.width, self.keypoints.height)
+        return _drawn(fit(self.keypoints, *canvas, self.fit))
+
+    def at(self, width: int, height: int) -> Tensor:
+        """(B,3,height,width) float32 in 0..1: the drawing for a picture of that size."""
+        fitted = fit(self.keypoints, width, height, self.fit)
+        warn_of_small_faces(fitted)
+        return _drawn(fitted)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageHint:
+    """A picture of keypoints, taken as it is.
+
+    original: (B,3,H,W) float32 in 0..1.
+    """
+
+    original: Tensor
+
+    def at(self, width: int, height: int) -> Tensor:
+        """(B,3,height,width): cut to the picture's aspect and resized as ComfyUI does hints."""
+        return resized(self.original, width, height)
+
+
+Hint = DrawnHint | ImageHint
+
+
+def hint_of(source: object, mode: Fit) -> Hint:
+    """Return the hint of Keypoints or of an IMAGE (B,H,W,3); WrongInputError for anything else."""
+    if isinstance(source, Keypoints):
+        return DrawnHint(source, mode)
+    if not isinstance(source, Tensor):
+        raise WrongInputError(
+            f"IdentityNet's keypoints are a {type(source).__name__}. FACE_KEYPOINTS from this "
+            "pack's Face Keypoints node are wanted, or an IMAGE with drawn keypoints."
+        )
+    if source.ndim != 4 or source.shape[-1] != 3 or source.numel() == 0:
+        raise WrongInputError(
+            f"IdentityNet's picture of keypoints has the shape {tuple(source.shape)}. An IMAGE of "
+            "(batch, height, width, 3) is wanted; connect the output of Draw Keypoints."
+        )
+    return ImageHint(source.movedim(-1, 1))
+
+
+def resized(hint: Tensor, width: int, height: int) -> Tensor:
+    """(B,3,H,W) -> (B,3,height,width) as ComfyUI's own ControlNets do it: centre cut, nearest."""
+    return comfy.utils.common_upscale(hint, width, height, "nearest-exact", "center")
+
+
+def _drawn(fitted: Keypoints) -> Tensor:
+    """Keypoints on their canvas -> (B,3,H,W) float32 in 0..1."""
+    return torch.from_numpy(draw_frames(fitted)).movedim(-1, 1).float() / 255.0
