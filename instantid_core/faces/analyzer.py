@@ -1,0 +1,222 @@
+"""The face analyzer: a detector, a recogniser, and a memory of what they said."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import WrongFileError, WrongInputError
+from ..images import Picture
+from .cache import RecentlyUsed, content_key
+from .detection import ALWAYS, Candidates, Pass, further_passes, merge, run_pass
+from .onnx_signature import read_signature
+from .packs import FacePack
+from .recognisers import check_recogniser, file_sha256
+from .records import FoundFace, Search
+from .runtime import import_package, open_session, wanted_providers
+
+THRESHOLD = 0.5  # insightface's own
+REMEMBERED = 4096  # passes, and embeddings: some 20 MB at most
+
+Embedding = NDArray[np.float32]  # (512,), raw, not normalised
+
+
+class FaceAnalyzer:
+    """Finds faces and tells them apart; what a FACEANALYSIS socket carries.
+
+    `find` and `embed` are this pack's. `det_model`, `models`, `get`, `prepare` and `draw_on` are
+    there for other packs, which expect insightface's FaceAnalysis: what they set on `det_model`
+    changes nothing for `find`.
+
+    calls: how often an ONNX session ran for this analyzer. What was found in a picture is
+    remembered by its content, so looking again costs no call.
+    """
+
+    def __init__(self, detector: Any, recogniser: Any) -> None:
+        """detector: insightface's SCRFD with five points. recogniser: its ArcFaceONNX."""
+        self._detector = _on_its_own(detector)
+        self._recogniser = recogniser
+        self._passes: RecentlyUsed[Candidates] = RecentlyUsed(REMEMBERED)
+        self._embeddings: RecentlyUsed[Embedding] = RecentlyUsed(REMEMBERED)
+        self.calls = 0
+        self.det_model = detector
+        self.models = {"detection": detector, "recognition": recogniser}
+        self.det_thresh = THRESHOLD
+        self.det_size: Any = None
+
+    def find(
+        self, picture: Picture, *, threshold: float = THRESHOLD, thorough: bool = False
+    ) -> Search:
+        """Return the faces of a picture.
+
+        picture: (H, W, 3) BGR bytes. threshold: 0..1, least score of a face. thorough: look at
+        every size, even where the usual ones found a face.
+        """
+        key = content_key(picture)
+        height, width = picture.shape[:2]
+        further = list(further_passes(width, height))
+        looked = [(look, self._look(picture, key, look)) for look in ALWAYS]
+        faces = merge(looked, threshold)
+        while further and (thorough or not faces):
+            look = further.pop(0)
+            looked.append((look, self._look(picture, key, look)))
+            faces = merge(looked, threshold)
+        scores = np.concatenate([found.scores for _, found in looked])
+        best = float(scores.max()) if scores.size else 0.0
+        return Search(faces, tuple(look.words for look, _ in looked), best)
+
+    def _look(self, picture: Picture, key: tuple[Any, ...], look: Pass) -> Candidates:
+        def run() -> Candidates:
+            self.calls += 1
+            return run_pass(self._detector, picture, look)
+
+        return self._passes.get((key, look), run)
+
+    def embed(self, picture: Picture, face: FoundFace) -> Embedding:
+        """Return the raw output of the recogniser for a face of the picture: (512,) float32."""
+        kps = face.points.kps
+
+        def run() -> Embedding:
+            self.calls += 1
+            with warnings.catch_warnings():  # skimage's, about a method insightface calls
+                warnings.simplefilter("ignore", FutureWarning)
+                made = self._recogniser.get(picture, SimpleNamespace(kps=kps))
+            return np.array(made, np.float32).reshape(-1)
+
+        return self._embeddings.get((content_key(picture), kps.tobytes()), run).copy()
+
+    def get(
+        self, img: NDArray[np.uint8], max_num: int = 0, det_metric: str = "default"
+    ) -> list[Any]:
+        """Return insightface Face objects with box, points, score and embedding, best score first.
+
+        img: (H, W, 3) BGR bytes. max_num: keep that many, 0 all. det_metric: what is kept then:
+        the largest ("max"), or the largest near the middle.
+        """
+        picture = np.ascontiguousarray(img)
+        faces = list(self.find(picture, threshold=self.det_model.det_thresh).faces)
+        if 0 < max_num < len(faces):
+            faces.sort(key=lambda face: -_prominence(face, picture, det_metric))
+            faces = faces[:max_num]
+        faces.sort(key=lambda face: -face.score)
+        return [self._as_insightface(picture, face) for face in faces]
+
+    def _as_insightface(self, picture: Picture, face: FoundFace) -> Any:
+        return import_package("insightface.app.common").Face(
+            bbox=face.points.box.copy(),
+            kps=face.points.kps.copy(),
+            det_score=np.float32(face.score),
+            embedding=self.embed(picture, face),
+        )
+
+    def prepare(
+        self, ctx_id: int = 0, det_thresh: float = THRESHOLD, det_size: Any = None
+    ) -> None:
+        """Take what FaceAnalysis.prepare takes; only the threshold matters to `get`."""
+        self.det_thresh, self.det_size = det_thresh, det_size
+        self.det_model.prepare(ctx_id, input_size=det_size, det_thresh=det_thresh)
+
+    def draw_on(self, img: NDArray[np.uint8], faces: Sequence[Any]) -> NDArray[np.uint8]:
+        """Return a copy of the picture with insightface's own marks of its Face objects."""
+        draw = import_package("insightface.app").FaceAnalysis.draw_on
+        return cast("NDArray[np.uint8]", draw(self, img, faces))
+
+
+def _prominence(face: FoundFace, picture: Picture, metric: str) -> float:
+    if metric == "max":
+        return face.area
+    x, y = face.center
+    height, width = picture.shape[:2]
+    return face.area - 2.0 * ((x - width // 2) ** 2 + (y - height // 2) ** 2)
+
+
+def _on_its_own(detector: Any) -> Any:
+    """Return the detector on the same session, with settings nobody else can reach.
+
+    insightface 2 would build and keep one session for every picture size; the copy runs them all
+    on the one it has.
+    """
+    own = copy.copy(detector)
+    if getattr(own, "static_shape_sessions", False) and own.static_input_size is None:
+        own.static_shape_sessions = False
+        own._reset_resolution_session_pool()
+    return own
+
+
+def open_analyzer(pack: FacePack, provider: str = "auto") -> FaceAnalyzer:
+    """Open a pack's detector and recogniser, and nothing else of it.
+
+    provider: `auto` or a name in `runtime.PROVIDERS`.
+
+    Raises MissingDependencyError, or WrongFileError for a recogniser of another embedding space
+    or a file that cannot be opened.
+    """
+    available = import_package("onnxruntime").get_available_providers()
+    providers = wanted_providers(provider, available)
+    zoo = import_package("insightface.model_zoo")
+    with ThreadPoolExecutor(1) as side:  # reading 261 MB twice, once for the checksum
+        checksum = side.submit(file_sha256, pack.recogniser)
+        detector = _open(zoo.SCRFD, pack.detector, providers)
+        recogniser = _open(zoo.ArcFaceONNX, pack.recogniser, providers)
+        check_recogniser(pack.recogniser, checksum.result())
+    return FaceAnalyzer(detector, recogniser)
+
+
+def _open(model_type: Any, path: Path, providers: Sequence[str]) -> Any:
+    try:
+        session = open_session(path, providers)
+        return model_type(model_file=str(path), session=session)
+    except Exception as error:
+        raise WrongFileError(
+            f"onnxruntime cannot open {path} ({type(error).__name__}: {error}). The file is "
+            "probably damaged or was not downloaded whole: put a fresh copy in its place."
+        ) from error
+
+
+# Analyzers of other packs' FaceAnalysis objects, so that what was found is remembered as long as
+# the object lives. Nothing is written on the object itself: it is lent.
+_adopted: WeakKeyDictionary[Any, FaceAnalyzer] = WeakKeyDictionary()
+
+
+def as_analyzer(analysis: Any) -> FaceAnalyzer:
+    """Return what a FACEANALYSIS socket brought as an analyzer of this pack.
+
+    analysis: a FaceAnalyzer, or insightface's FaceAnalysis from another pack's loader.
+
+    Raises WrongInputError for anything else, WrongFileError for a recogniser known as wrong.
+    """
+    if isinstance(analysis, FaceAnalyzer):
+        return analysis
+    models = getattr(analysis, "models", None)
+    if not isinstance(models, dict):
+        raise WrongInputError(
+            f"FACEANALYSIS brought a {type(analysis).__name__}; wanted what Load Face Analyzer "
+            "gives out, or insightface's FaceAnalysis."
+        )
+    if analysis not in _adopted:
+        _adopted[analysis] = _adopt(cast("dict[str, Any]", models))
+    return _adopted[analysis]
+
+
+def _adopt(models: dict[str, Any]) -> FaceAnalyzer:
+    detector, recogniser = models.get("detection"), models.get("recognition")
+    if not getattr(detector, "use_kps", False) or not hasattr(recogniser, "get"):
+        raise WrongInputError(
+            f"FACEANALYSIS brought insightface's models {sorted(models)}; wanted a detection model "
+            "with five points and a recognition model. Use Load Face Analyzer."
+        )
+    path = Path(str(getattr(recogniser, "model_file", "")))
+    if path.is_file():
+        signature = read_signature(path)
+        if signature is not None and signature.is_recogniser:
+            check_recogniser(path, file_sha256(path))
+    return FaceAnalyzer(detector, recogniser)

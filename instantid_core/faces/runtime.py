@@ -1,0 +1,169 @@
+"""insightface and onnxruntime: imported at first use, with a way out when they are missing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingDependencyError, WrongInputError
+from ..log import log
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+# What the loader offers, by the name users know, in the order `auto` prefers them. TensorRT is
+# left out: it rebuilds its engine for minutes at every new picture size.
+PROVIDERS = {
+    "CUDA": CUDA,
+    "ROCm": "ROCMExecutionProvider",
+    "MIGraphX": "MIGraphXExecutionProvider",
+    "DirectML": "DmlExecutionProvider",
+    "CoreML": "CoreMLExecutionProvider",
+    "CPU": CPU,
+}
+AUTO = "auto"
+
+# The detector runs at many sizes, which CoreML's compiled parts do not take.
+PROVIDER_OPTIONS = {"CoreMLExecutionProvider": {"RequireStaticInputShapes": "1"}}
+
+REPAIR_GPU = "-m pip install --force-reinstall --no-deps onnxruntime-gpu"
+INSTALL = '-m pip install "insightface>=1.0.1" onnxruntime'
+
+
+def this_python() -> str:
+    """Return the running interpreter as a command line names it."""
+    return f'"{sys.executable}"' if " " in sys.executable else sys.executable
+
+
+def import_package(name: str) -> Any:
+    """Import insightface, onnxruntime or a module of theirs.
+
+    Raises MissingDependencyError with the command that installs or repairs it for the Python that
+    runs ComfyUI.
+    """
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a broken binary raises ValueError, OSError, ... from its depths
+        raise MissingDependencyError(_import_failure(name.split(".")[0], error)) from error
+
+
+def _import_failure(package: str, error: Exception) -> str:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing == package:
+        return (
+            f"The Python package {package} is not installed for the Python that runs ComfyUI; "
+            f"finding faces needs it. Run: {this_python()} {INSTALL}"
+        )
+    if missing:
+        return (
+            f"{package} is installed, but the package {missing}, which it needs, is not. "
+            f"Run: {this_python()} {INSTALL}"
+        )
+    return (
+        f"{package} is installed, but cannot be imported ({type(error).__name__}: {error}). "
+        f"Repair it with: {this_python()} {INSTALL.replace('install', 'install --upgrade', 1)}"
+    )
+
+
+def wanted_providers(choice: str, available: Sequence[str]) -> list[str]:
+    """Return the execution providers to ask for, CPU always last.
+
+    choice: `auto` or a name in `PROVIDERS`. available: what onnxruntime says it offers.
+
+    A provider that onnxruntime does not offer is left out with one log line. Raises
+    WrongInputError for an unknown choice.
+    """
+    if choice != AUTO and choice not in PROVIDERS:
+        raise WrongInputError(
+            f"The provider {choice!r} is unknown; wanted one of: "
+            f"{', '.join([AUTO, *PROVIDERS])}."
+        )
+    asked = list(PROVIDERS.values()) if choice == AUTO else [PROVIDERS[choice], CPU]
+    found = [provider for provider in asked if provider in available and provider != CPU]
+    if choice not in (AUTO, "CPU") and not found:
+        log.warning(
+            "onnxruntime offers no %s here (it offers: %s); faces are found on the CPU.%s",
+            *(PROVIDERS[choice], ", ".join(available), _gpu_hint(available)),
+        )
+    elif choice == AUTO and _gpu_hint(available):
+        log.warning("Faces are found on the CPU.%s", _gpu_hint(available))
+    return [*found, CPU]
+
+
+def _gpu_hint(available: Sequence[str]) -> str:
+    """Return the sentence for an onnxruntime-gpu that lost its CUDA provider, else nothing."""
+    if CUDA in available or not is_installed("onnxruntime-gpu"):
+        return ""
+    return (
+        " onnxruntime-gpu is installed, but offers no CUDA: the package onnxruntime has overwritten"
+        f" its files. Repair it with: {this_python()} {REPAIR_GPU}"
+    )
+
+
+def is_installed(distribution: str) -> bool:
+    """Say whether pip knows a distribution of that name in this Python."""
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def open_session(path: Path, providers: Sequence[str], session_type: Any = None) -> Any:
+    """Open an ONNX file on the first of `providers` that works.
+
+    path: the .onnx file. providers: names, CPU last. session_type: InferenceSession unless told.
+
+    A provider that fails while the session is made is left, with one log line, for the CPU.
+    """
+    onnxruntime = import_package("onnxruntime")
+    session_type = session_type or onnxruntime.InferenceSession
+    if CUDA in providers:
+        _preload_cuda(onnxruntime)
+    try:
+        session = _open(onnxruntime, session_type, path, providers)
+    except Exception as error:
+        if list(providers) == [CPU]:
+            raise
+        _log_fallback(path, providers, f"{type(error).__name__}: {error}")
+        return _open(onnxruntime, session_type, path, [CPU])
+    if session.get_providers()[0] != providers[0]:
+        _log_fallback(path, providers, f"it opened with {', '.join(session.get_providers())}")
+    return session
+
+
+def _open(onnxruntime: Any, session_type: Any, path: Path, providers: Sequence[str]) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: it warns at every size the detector runs at
+    asked = [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        session = session_type(str(path), sess_options=options, providers=asked)
+    if said.getvalue():
+        log.debug("onnxruntime, opening %s: %s", path.name, said.getvalue().strip())
+    return session
+
+
+def _log_fallback(path: Path, providers: Sequence[str], reason: str) -> None:
+    log.warning(
+        "%s does not work with %s (%s); it runs on the CPU.", path.name, providers[0], reason
+    )
+
+
+def _preload_cuda(onnxruntime: Any) -> None:
+    """Load the CUDA and cuDNN libraries that came with torch, where onnxruntime offers that."""
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is None:
+        return
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            preload()
+    except Exception as error:
+        log.debug("onnxruntime could not preload CUDA: %s", error)
+    else:
+        log.debug("onnxruntime, preloading CUDA: %s", said.getvalue().strip())

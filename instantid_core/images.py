@@ -1,0 +1,77 @@
+"""ComfyUI's IMAGE tensors <-> BGR byte arrays: the only place where channels flip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import WrongInputError
+
+Picture = NDArray[np.uint8]  # (H, W, 3), BGR, 0..255, contiguous
+
+# Values a little above 1 come from sharpening or upscaling; 255 comes from a forgotten division.
+LARGEST_VALUE = 16.0
+
+
+def to_pictures(images: Tensor) -> list[Picture]:
+    """Return the pictures of an IMAGE batch as BGR bytes.
+
+    images: (B, H, W, C) or (H, W, C) RGB, RGBA or grey (C 3, 4 or 1); float in 0..1 (clamped, NaN
+    counts as 0) or uint8; any strides, any device.
+
+    Raises WrongInputError for another shape, an empty batch, or floats that reach up to 255.
+    """
+    batch = images.unsqueeze(0) if images.ndim == 3 else images
+    if batch.ndim != 4 or batch.shape[-1] not in (1, 3, 4) or batch.numel() == 0:
+        raise WrongInputError(
+            f"The picture has the shape {tuple(images.shape)}; wanted an IMAGE of the shape "
+            "(batch, height, width, channels) with 1, 3 or 4 channels. Connect an image output "
+            "that shows a picture when it is previewed."
+        )
+    return [_to_picture(image) for image in batch]
+
+
+def _to_picture(image: Tensor) -> Picture:
+    rgb = _over_grey(_to_unit(image))  # (H, W, 3)
+    pixels = rgb.mul(255).round().to(torch.uint8).cpu().numpy()
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _to_unit(image: Tensor) -> Tensor:
+    """Return float32 in 0..1."""
+    if image.dtype == torch.uint8:
+        return image.float() / 255
+    values = torch.nan_to_num(image.float(), nan=0.0, posinf=1.0, neginf=0.0)
+    largest = values.max().item()
+    if largest > LARGEST_VALUE:
+        raise WrongInputError(
+            f"The picture holds values up to {largest:.0f}; an IMAGE holds 0 to 1. Divide it by "
+            "255 before it comes here."
+        )
+    return values.clamp(0, 1)
+
+
+def _over_grey(image: Tensor) -> Tensor:
+    """Return (H, W, 3): grey repeated, alpha laid over middle grey."""
+    if image.shape[-1] == 1:
+        return image.expand(-1, -1, 3)
+    if image.shape[-1] == 4:
+        alpha = image[..., 3:]
+        return image[..., :3] * alpha + 0.5 * (1 - alpha)
+    return image
+
+
+def to_images(pictures: Sequence[Picture]) -> Tensor:
+    """Return pictures of one size as an IMAGE batch, (B, H, W, 3) float32 RGB in 0..1, on the CPU.
+
+    Raises WrongInputError when the sizes differ.
+    """
+    sizes = {picture.shape[:2] for picture in pictures}
+    if len(sizes) != 1:
+        raise WrongInputError(f"One batch takes pictures of one size; found {sorted(sizes)}.")
+    stacked = np.stack([picture[..., ::-1] for picture in pictures])
+    return torch.from_numpy(stacked).float() / 255
