@@ -46,8 +46,7 @@ def make_detector(path: Path) -> None:
     found = {stride: _Anchors(graph, planes, stride) for stride in WINDOWS}
     predictions = {stride: anchors.predict() for stride, anchors in found.items()}
     drawn = graph.op("Max", *(graph.op("ReduceMax", p.score) for p in predictions.values()))
-    portrait = Portrait(graph, INPUT).predict(32, predictions[32].score)
-    predictions[32] = _either(graph, predictions[32], portrait, graph.above(drawn, 0.0))
+    predictions[32] = _or_portrait(graph, predictions[32], graph.above(drawn, 0.0))
     outputs: dict[str, tuple[str, Sequence[int | str]]] = {}
     for kind, width in enumerate((1, 4, 10)):
         for stride, prediction in predictions.items():
@@ -56,18 +55,18 @@ def make_detector(path: Path) -> None:
     graph.save(path, {INPUT: [1, 3, "height", "width"]}, outputs)
 
 
-def _either(graph: Graph, first: Prediction, second: Prediction, which: str) -> Prediction:
-    """Return the first prediction where `which` (one number) is 1, the second where it is 0."""
-    other = graph.sub(1.0, which)
-
-    def choose(a: str, b: str) -> str:
-        return graph.add(graph.mul(a, which), graph.mul(b, other))
-
-    return Prediction(
-        choose(first.score, second.score),
-        [choose(a, b) for a, b in zip(first.box, second.box, strict=True)],
-        [choose(a, b) for a, b in zip(first.points, second.points, strict=True)],
+def _or_portrait(graph: Graph, drawn: Prediction, any_drawn: str) -> Prediction:
+    """Return the drawn faces of stride 32 where any_drawn (one number) is 1, else the portrait."""
+    otherwise = Graph("portrait_")
+    portrait = Portrait(otherwise, INPUT).predict(32, drawn.score)
+    as_drawn = Graph("drawn_")
+    chosen = graph.either(
+        any_drawn,
+        (as_drawn, as_drawn.concat(drawn.planes, axis=1)),
+        (otherwise, otherwise.concat(portrait.planes, axis=1)),
     )
+    score, *rest = graph.channels(chosen, len(drawn.planes))
+    return Prediction(score, rest[:4], rest[4:])
 
 
 def _rows(graph: Graph, prediction: Prediction, stride: int) -> tuple[str, str, str]:

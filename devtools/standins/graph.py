@@ -30,11 +30,16 @@ class Prediction:
     box: list[str]
     points: list[str]
 
+    @property
+    def planes(self) -> list[str]:
+        return [self.score, *self.box, *self.points]
+
 
 class Graph:
     """A growing list of ONNX nodes; numbers become constants where an operand is expected."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
@@ -44,16 +49,31 @@ class Graph:
 
     def ops(self, kind: str, outputs: int, *operands: Operand, **attributes: Any) -> list[str]:
         number = len(self._nodes)
-        names = [f"{kind.lower()}_{number}_{i}" for i in range(outputs)]
+        names = [f"{self._prefix}{kind.lower()}_{number}_{i}" for i in range(outputs)]
         inputs = [self._operand(o) for o in operands]
-        self._nodes.append(
-            helper.make_node(kind, inputs, names, name=f"{kind.lower()}_{number}", **attributes)
-        )
+        self._nodes.append(helper.make_node(kind, inputs, names, name=names[0], **attributes))
         return names
+
+    def either(self, condition: str, yes: tuple[Graph, str], no: tuple[Graph, str]) -> str:
+        """Compute one of two results; only the branch that is chosen runs.
+
+        condition: one number, 1.0 or 0.0. yes, no: a graph of its own prefix and its result;
+        both may use results of this graph.
+        """
+        return self.op(
+            *("If", self.op("Cast", condition, to=TensorProto.BOOL)),
+            then_branch=yes[0]._branch(yes[1]),
+            else_branch=no[0]._branch(no[1]),
+        )
+
+    def _branch(self, result: str) -> onnx.GraphProto:
+        output = helper.make_tensor_value_info(result, TensorProto.FLOAT, None)
+        constants = list(self._constants.values())
+        return helper.make_graph(self._nodes, f"{self._prefix}branch", [], [output], constants)
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
         array = np.asarray(value, dtype=dtype)
-        name = f"constant_{len(self._constants)}"
+        name = f"{self._prefix}constant_{len(self._constants)}"
         self._constants[name] = numpy_helper.from_array(array, name)
         return name
 
