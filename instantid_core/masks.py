@@ -56,12 +56,15 @@ def is_all(mask: Tensor, value: float) -> bool:
     return bool((mask == value).all())
 
 
-def on_grid(mask: Tensor, height: int, width: int) -> Tensor:
+def on_grid(mask: Tensor, height: int, width: int, *, smooth: bool = False) -> Tensor:
     """(F,H,W) -> (F, height*width, 1): the layer's grid by nearest neighbour, rows first.
+
+    smooth: bilinear instead.
 
     Source: InstantID `ip_adapter/attention_processor.py`, `F.interpolate(mode="nearest")`.
     """
-    return interpolate(mask[:, None], size=(height, width), mode="nearest").flatten(1)[..., None]
+    mode = "bilinear" if smooth else "nearest"
+    return interpolate(mask[:, None], size=(height, width), mode=mode).flatten(1)[..., None]
 
 
 def grid_of(

@@ -8,22 +8,17 @@ Source: diffusers `UNet2DConditionModel.attn_processors`, InstantID `ip_adapter/
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import nn
 
 from .errors import WrongModelError
 
 
-class Slot(NamedTuple):
-    """The address of one cross-attention: equal to the key of ComfyUI's `patches_replace`."""
-
-    block: str
-    id: int
-    index: int
-
+# The address of one cross-attention: block, id, index; a key of ComfyUI's `patches_replace`.
+Slot = tuple[str, int, int]
 
 _DEPTHS: tuple[tuple[str, int, int], ...] = (
     *(("input", i, 2) for i in (4, 5)),
@@ -34,7 +29,7 @@ _DEPTHS: tuple[tuple[str, int, int], ...] = (
 )
 
 SLOTS: tuple[Slot, ...] = tuple(
-    Slot(block, id_, index) for block, id_, depth in _DEPTHS for index in range(depth)
+    (block, id_, index) for block, id_, depth in _DEPTHS for index in range(depth)
 )
 
 
@@ -84,12 +79,13 @@ def measure_unet(unet: nn.Module) -> UNetLayout:
 
 def _cross_attentions(unet: nn.Module) -> dict[Slot, _CrossAttention]:
     found: dict[Slot, _CrossAttention] = {}
-    for name, module in unet.named_modules():
+    modules = cast(Iterator[tuple[str, nn.Module]], unet.named_modules())
+    for name, module in modules:
         match = _ATTN2.fullmatch(name)
-        to_k = getattr(module, "to_k", None)
+        to_k: Any = getattr(module, "to_k", None)
         if match and to_k is not None:
             block, id_, middle, index = match.groups()
-            slot = Slot(block or middle, int(id_ or 0), int(index))
+            slot = (block or middle, int(id_ or 0), int(index))
             found[slot] = _CrossAttention(int(to_k.out_features), int(to_k.in_features))
     return found
 

@@ -20,11 +20,7 @@ def encode_identity(
     its own tokens. negative_embedding: of the same shape; zeros (the published method) if None.
     Errors: WrongInputError.
     """
-    if not isinstance(adapter, Adapter):
-        raise WrongInputError(
-            f"The adapter is a {type(adapter).__name__} of another node pack. "
-            "Connect this pack's Load InstantID Adapter."
-        )
+    adapter = _own_adapter(adapter)
     face = _checked(face_embedding, adapter.embedding_width, "face embedding")
     with torch.no_grad():
         if negative_embedding is None:
@@ -35,6 +31,15 @@ def encode_identity(
             _check_same_shape(face, negative)
             negative_side = _encode_side(adapter, negative)
         return Identity(face, negative, _encode_side(adapter, face), negative_side)
+
+
+def _own_adapter(adapter: object) -> Adapter:
+    if not isinstance(adapter, Adapter):
+        raise WrongInputError(
+            f"The adapter is a {type(adapter).__name__} of another node pack. "
+            "Connect this pack's Load InstantID Adapter."
+        )
+    return adapter
 
 
 def _shared_negative(adapter: Adapter, zeros: Tensor) -> IdentitySide:

@@ -6,8 +6,8 @@ the slots are composed on copied dicts: what another pack put there is called fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.ldm.modules.attention
@@ -20,7 +20,7 @@ from ..attention import add_identity
 from ..errors import WrongInputError, WrongModelError
 from ..identity import Identity, NoIdentity
 from ..log import log, log_once
-from ..unet_layout import SLOTS, UNetLayout, measure_unet
+from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
 from . import roles
 from .sampling_run import AdapterTerm, RunMask, SamplingRun
 
@@ -38,11 +38,15 @@ def apply_adapter(
     start_percent: float = 0.0,
     end_percent: float = 1.0,
     mask: Tensor | masks.Region | None = None,
+    slots: Collection[Slot] = SLOTS,
+    smooth_mask: bool = False,
 ) -> Any:
     """Return a clone of `model` that draws the identity; `model` itself stays as it is.
 
     weight: 0 is off, 0.8 the published default. start_percent, end_percent: 0..1 of the sampling.
     mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
+    slots: the layers it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
+    by nearest neighbour.
     Applied again, identities add up. With weight 0, an all-zero mask or a window that never opens
     the model is returned as it came.
     Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
@@ -54,10 +58,11 @@ def apply_adapter(
     term = AdapterTerm(
         identity=_fitting(identity, layout),
         layout=layout,
-        weights=(_number(weight, "weight"),) * len(SLOTS),
+        weights=tuple(_number(weight, "weight") if slot in slots else 0.0 for slot in SLOTS),
         start_percent=_number(start_percent, "start_percent"),
         end_percent=_number(end_percent, "end_percent"),
         mask=masks.checked(mask),
+        smooth_mask=smooth_mask,
     )
     return attach(model, term)
 
@@ -115,7 +120,7 @@ def _number(value: float, name: str) -> float:
 def _simplified(term: AdapterTerm) -> AdapterTerm:
     """Drop a mask that is all ones: it is no mask."""
     if isinstance(term.mask, Tensor) and masks.is_all(term.mask, 1.0):
-        return AdapterTerm(**{**vars(term), "mask": None})
+        return replace(term, mask=None)
     return term
 
 

@@ -26,7 +26,8 @@ class AdapterTerm:
 
     weights: one per slot, in the order of SLOTS; 0 leaves that slot alone.
     start_percent, end_percent: 0..1 of the sampling; the term is at work in between.
-    mask: (F,H,W) float32 0..1, or a Region; None is everywhere.
+    mask: (F,H,W) float32 0..1, or a Region; None is everywhere. smooth_mask: laid over the layers'
+    grids bilinearly instead of by nearest neighbour.
     """
 
     identity: Identity
@@ -35,6 +36,7 @@ class AdapterTerm:
     start_percent: float
     end_percent: float
     mask: Mask | None
+    smooth_mask: bool = False
 
     @property
     def has_window(self) -> bool:
@@ -111,7 +113,7 @@ class SamplingRun:
         return self._residents[key]
 
     def open_terms(self, options: Mapping[str, Any], timesteps: Tensor) -> list[int]:
-        """Return the terms whose window is open; reads the device once, only if one has a window."""
+        """Return the terms whose window is open; reads the device once, if one has a window."""
         if not any(term.has_window for term in self.terms):
             return list(range(len(self.terms)))
         levels = options["sigmas"] if self._in_sigmas else timesteps
@@ -126,7 +128,8 @@ class SamplingRun:
         """Return the mask of a term for a latent of (height, width) cells."""
         key = (index, latent)
         if key not in self._masks:
-            self._masks[key] = RunMask(self.terms[index].mask, latent)
+            term = self.terms[index]
+            self._masks[key] = RunMask(term.mask, latent, smooth=term.smooth_mask)
         return self._masks[key]
 
 
@@ -138,8 +141,9 @@ def _percent_to_timestep(percent: float) -> float:
 class RunMask:
     """The mask of one term at one sampling size, on the grid of every layer that asked."""
 
-    def __init__(self, mask: Mask | None, latent: Grid) -> None:
+    def __init__(self, mask: Mask | None, latent: Grid, *, smooth: bool = False) -> None:
         height, width = latent
+        self._smooth = smooth
         self._latent = latent
         self._frames: Tensor | None = None
         self._cache: dict[Any, Tensor] = {}
@@ -163,7 +167,7 @@ class RunMask:
         grid = grid_of(q.shape[1], known, self._latent)
         key = (grid, tuple(frames), q.shape[0], q.device, q.dtype)
         if key not in self._cache:
-            picked = frames_for(on_grid(self._frames, *grid), list(frames))
+            picked = frames_for(on_grid(self._frames, *grid, smooth=self._smooth), list(frames))
             if picked.shape[0] > 1:
                 picked = picked.repeat(q.shape[0] // picked.shape[0], 1, 1)
             self._cache[key] = picked.to(device=q.device, dtype=q.dtype)
