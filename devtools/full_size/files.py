@@ -20,9 +20,9 @@ import numpy as np
 from . import layouts
 
 BLOCK = 1_048_573  # a prime, so that no two rows of a matrix are the same numbers
-CHECKPOINT = "checkpoints/full_size_sdxl.safetensors"
-IDENTITYNET = "controlnet/full_size_identitynet.safetensors"
-ADAPTER = "instantid/full_size_ip-adapter.bin"
+CHECKPOINT = "checkpoints/sd_xl_base_1.0.safetensors"
+IDENTITYNET = "controlnet/instantid-identitynet.safetensors"
+ADAPTER = "instantid/ip-adapter.bin"
 DETECTOR = "insightface/models/antelopev2/scrfd_10g_bnkps.onnx"
 RECOGNISER = "insightface/models/antelopev2/glintr100.onnx"
 

@@ -1,9 +1,9 @@
 """What a server holds in memory, asked over HTTP: a development node pack of one route.
 
-The rehearsal puts a package that imports this file into its server's custom_nodes. GET
-/rehearsal/memory answers with the bytes of every live tensor and array that can be reached from
-an object or a closure of Faithful InstantID, of all live tensors, and the open ONNX sessions.
-Nothing is collected first: what is garbage but still there is counted.
+The rehearsal puts this file into its server's custom_nodes. GET /rehearsal/memory answers with the
+bytes of every live tensor and array that can be reached from an object or a closure of Faithful
+InstantID, of all live tensors, and the open ONNX sessions. Nothing is collected first: what is
+garbage but still there is counted.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
-NODE_CLASS_MAPPINGS: dict[str, Any] = {}
 
 # ComfyUI's own objects are not entered: what they hold is theirs (comfy.ops' layers are plain
 # layers, and the adapter's modules are made of them).
@@ -146,11 +144,18 @@ def live_tensors(objects: Iterable[object]) -> Iterator[torch.Tensor]:
             yield thing
 
 
-def register() -> None:
-    """Add the route to ComfyUI's server."""
+async def comfy_entrypoint() -> Any:
+    """Add the route to ComfyUI's server; there are no nodes."""
     from aiohttp import web
+    from comfy_api.latest import ComfyExtension
     from server import PromptServer
 
     @PromptServer.instance.routes.get("/rehearsal/memory")
     async def memory(_: web.Request) -> web.Response:
         return web.json_response(survey())
+
+    class Probe(ComfyExtension):
+        async def get_node_list(self) -> list[Any]:
+            return []
+
+    return Probe()
