@@ -50,9 +50,7 @@ class Graph:
     def column(self, title: str) -> None:
         colour = COLOURS[len(self.groups) % len(COLOURS)]
         number = len(self.groups) + 1
-        self.groups.append(
-            {"key": str(number), "title": f"{number}. {title}", "color": colour}
-        )
+        self.groups.append({"key": str(number), "title": f"{number}. {title}", "color": colour})
 
     def add(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from example_dsl import Graph, Node, Output
@@ -116,7 +115,5 @@ class Kit:
         )
 
     def save(self, samples: Node) -> None:
-        decoded = self.graph.add(
-            "VAEDecode", samples=samples["LATENT"], vae=self.checkpoint["VAE"]
-        )
+        decoded = self.graph.add("VAEDecode", samples=samples["LATENT"], vae=self.checkpoint["VAE"])
         self.graph.add("SaveImage", images=decoded["IMAGE"], filename_prefix=self.graph.name)

@@ -170,7 +170,7 @@
   }
 
   async function fit() {
-    await store('command').execute('Comfy.Canvas.FitView')
+    await command('Comfy.Canvas.FitView')
     await wait(0.6)
     await settle()
   }
@@ -236,7 +236,41 @@
     )
   }
 
+  /** Give every widget of these names its value, where no link decides it. */
+  function setWidgets(values) {
+    for (const node of window.app.graph.nodes) {
+      for (const widget of node.widgets ?? []) {
+        const linked = node.inputs?.find((entry) => entry.widget?.name === widget.name)?.link != null
+        if (widget.name in values && !linked) setWidget(node, widget.name, values[widget.name])
+      }
+    }
+  }
+
+  /** Ids of the nodes that ComfyUI's node search offers for these words, best first. */
+  function search(words) {
+    return store('nodeDef').nodeSearchService.searchNode(words).map((node) => node.name)
+  }
+
+  /** Put one node on an empty canvas and select it, as a click on it does. */
+  async function select(type) {
+    await empty()
+    const node = window.LiteGraph.createNode(type)
+    window.app.graph.add(node)
+    node.pos = [100, 100]
+    await fit()
+    window.app.canvas.deselectAll?.()
+    window.app.canvas.selectNode(node)
+    window.app.canvas.onSelectionChange?.(window.app.canvas.selected_nodes)
+    await settle()
+  }
+
+  async function command(id) {
+    await store('command').execute(id)
+    await settle()
+  }
+
   window.faithful = {
-    store, settle, wait, build, forms, load, empty, complaints, boxes, fit, bare, blueprint
+    store, settle, wait, build, forms, load, empty, complaints, boxes, fit, bare, blueprint,
+    setWidgets, search, select, command
   }
 })()

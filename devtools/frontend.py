@@ -36,12 +36,13 @@ SETTINGS = {
 RENDERERS = ("classic", "vue")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Frontend:
     """One page with ComfyUI in it."""
 
     page: Page
     url: str
+    renderer: str = "classic"
 
     def set(self, renderer: str = "classic", locale: str = "en") -> None:
         """Choose the node renderer (`classic` or `vue`) and the language, then load the page."""
@@ -51,6 +52,7 @@ class Frontend:
         self.page.wait_for_function(READY, timeout=120_000)
         self.page.evaluate(SCRIPT.read_text(encoding="utf-8"))
         self.call("settle", 10)
+        self.renderer = renderer
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of frontend.js and return what it returns."""
@@ -69,9 +71,39 @@ class Frontend:
         """Return everything the page complains about: toasts, missing nodes, models and files."""
         return self.call("complaints")
 
-    def queue(self) -> None:
-        """Press Run once, as the button does."""
+    def run(self, seconds: int = 120) -> dict[str, Any]:
+        """Queue the open workflow once, as the Run button does; return its entry of /history.
+
+        Raises RuntimeError when the server refuses it or is not done in `seconds`.
+        """
+        before = set(get(f"{self.url}/history"))
         self.page.evaluate("() => window.app.queuePrompt(0, 1)")
+        for _ in range(seconds * 5):
+            history = get(f"{self.url}/history")
+            fresh = [entry for key, entry in history.items() if key not in before]
+            if fresh:
+                self.call("settle")
+                return fresh[0]
+            complaints = self.complaints()
+            if complaints:
+                raise RuntimeError(f"The workflow was not queued: {complaints}")
+            self.page.wait_for_timeout(200)
+        raise RuntimeError(f"The workflow was not done in {seconds} seconds.")
+
+    def help_page(self, type: str) -> tuple[str, list[int]]:
+        """Open the help of a node with its info button; return its text and pictures' widths."""
+        self.call("select", type)
+        self.page.get_by_test_id("info-button").click()
+        content = self.page.locator(".node-help-content .markdown-content")
+        content.locator("h1").first.wait_for()
+        pictures = content.locator("img")
+        widths = [
+            pictures.nth(index).evaluate(
+                "async (img) => { await img.decode().catch(() => {}); return img.naturalWidth }"
+            )
+            for index in range(pictures.count())
+        ]
+        return content.inner_text(), widths
 
     def screenshot(self, path: Path, **options: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

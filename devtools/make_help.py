@@ -1,0 +1,97 @@
+"""Bring the help pages in web/docs up to date with the nodes.
+
+    <environment's python> devtools/make_help.py
+
+Starts a ComfyUI server with this pack, takes a picture of every node in the real frontend
+(web/docs/images), and rewrites the tables of inputs and outputs in web/docs/<id>.md, which stand
+between two marks. The rest of a page is written by hand; a node without a page is reported.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from comfy_server import serve
+from frontend import Frontend, get, open_frontend
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "web" / "docs"
+BEGIN, END = "<!-- tables -->", "<!-- /tables -->"
+
+
+def own_nodes(url: str) -> dict[str, Any]:
+    """Return the `/object_info` entries of this pack's nodes."""
+    nodes = get(f"{url}/object_info")
+    module = nodes["IID_Apply"]["python_module"]
+    return {name: info for name, info in nodes.items() if info["python_module"] == module}
+
+
+def cell(text: object) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def values(kind: Any, options: dict[str, Any]) -> str:
+    """Describe the values an input takes: its range and default, its choices, or its type."""
+    if isinstance(kind, list) or kind == "COMBO":
+        choices = kind if isinstance(kind, list) else options.get("options", [])
+        known = [str(choice) for choice in choices if not str(choice).count(".")]
+        return ", ".join(known) if known else "a file"
+    if kind in ("INT", "FLOAT"):
+        return f"{options['min']} to {options['max']}, default {options['default']}"
+    if kind == "BOOLEAN":
+        return f"default {'on' if options.get('default') else 'off'}"
+    return kind
+
+
+def tables(info: dict[str, Any]) -> str:
+    lines = ["| Input | Values | What it does |", "|---|---|---|"]
+    for group in ("required", "optional"):
+        for name, spec in info["input"].get(group, {}).items():
+            options = spec[1] if len(spec) > 1 else {}
+            takes = values(spec[0], options) + (" (optional)" if group == "optional" else "")
+            lines.append(f"| `{name}` | {cell(takes)} | {cell(options.get('tooltip', ''))} |")
+    if info["output"]:
+        lines += ["", "| Output | Type | What it is |", "|---|---|---|"]
+        tooltips = info["output_tooltips"] or [""] * len(info["output"])
+        for name, kind, tooltip in zip(info["output_name"], info["output"], tooltips, strict=True):
+            lines.append(f"| `{name}` | {kind} | {cell(tooltip or '')} |")
+    return "\n".join(lines)
+
+
+def take_picture(frontend: Frontend, name: str, path: Path) -> None:
+    frontend.call("select", name)
+    frontend.page.evaluate("() => window.app.canvas.deselectAll()")
+    clip = frontend.call("bare", True)
+    image = Image.open(io.BytesIO(frontend.page.screenshot(clip=clip))).convert("RGB")
+    frontend.call("bare", False)
+    image.thumbnail((520, 900), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.quantize(64).save(path, optimize=True)
+
+
+def main() -> int:
+    missing: list[str] = []
+    with serve() as server, open_frontend(server.url) as frontend:
+        frontend.set()
+        for name, info in own_nodes(server.url).items():
+            take_picture(frontend, name, DOCS / "images" / f"{name}.png")
+            page = DOCS / f"{name}.md"
+            text = page.read_text(encoding="utf-8") if page.is_file() else ""
+            if BEGIN not in text:
+                missing.append(name)
+                continue
+            before, _, rest = text.partition(BEGIN)
+            _, _, after = rest.partition(END)
+            text = f"{before}{BEGIN}\n{tables(info)}\n{END}{after}"
+            page.write_text(text, encoding="utf-8", newline="\n")
+    if missing:
+        print(f"No help page with the mark {BEGIN}: {', '.join(missing)}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
