@@ -16,7 +16,6 @@ from torch import nn
 
 from .errors import WrongModelError
 
-
 # The address of one cross-attention: block, id, index; a key of ComfyUI's `patches_replace`.
 Slot = tuple[str, int, int]
 

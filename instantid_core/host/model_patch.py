@@ -47,6 +47,8 @@ def apply_adapter(
     mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
     slots: the layers it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
     by nearest neighbour.
+    slots: the cross-attentions that take part. smooth_mask: the mask is laid over each layer
+    bilinearly instead of by nearest neighbour, the published way.
     Applied again, identities add up. With weight 0, an all-zero mask or a window that never opens
     the model is returned as it came.
     Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
@@ -55,6 +57,7 @@ def apply_adapter(
         log.info("The InstantID adapter is not applied: %s", identity.reason)
         return model
     layout = _measured(model)
+    weight = _number(weight, "weight")
     term = AdapterTerm(
         identity=_fitting(identity, layout),
         layout=layout,

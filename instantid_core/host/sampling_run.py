@@ -148,8 +148,8 @@ class RunMask:
         self._frames: Tensor | None = None
         self._cache: dict[Any, Tensor] = {}
         self.is_empty = False
-        if mask is not None:
-            frames = rendered(mask, width * LATENT_SCALE, height * LATENT_SCALE)
+        if term.mask is not None:
+            frames = rendered(term.mask, width * LATENT_SCALE, height * LATENT_SCALE)
             self.is_empty = is_all(frames, 0.0)
             self._frames = None if is_all(frames, 1.0) else frames
 
