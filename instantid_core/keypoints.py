@@ -60,6 +60,20 @@ class Keypoints:
         return tuple(face for frame in self.frames for face in frame)
 
 
+def checked(keypoints: object) -> Keypoints:
+    """Return keypoints if they are of this pack and hold a frame; WrongInputError otherwise."""
+    if not isinstance(keypoints, Keypoints):
+        raise WrongInputError(
+            f"The keypoints are a {type(keypoints).__name__}. FACE_KEYPOINTS of this pack are "
+            "wanted: connect Face Keypoints or Transform Keypoints."
+        )
+    if not keypoints.frames:
+        raise WrongInputError(
+            "The keypoints hold no frame at all. Connect keypoints of at least one picture."
+        )
+    return keypoints
+
+
 def drawing_scale(width: int, height: int) -> float:
     """Return how much larger than officially dots and sticks are drawn on a canvas.
 
@@ -71,26 +85,33 @@ def drawing_scale(width: int, height: int) -> float:
     return long_side / min(max(long_side, smallest), largest)
 
 
-def draw_keypoints(kps: ArrayLike, width: int, height: int) -> NDArray[np.uint8]:
+def draw_keypoints(
+    kps: ArrayLike, width: int, height: int, *, scale: float | None = None
+) -> NDArray[np.uint8]:
     """Draw faces' keypoints on black, as the official pipeline does.
 
     kps: (5, 2) for one face or (F, 5, 2) for several, x then y in pixels of the canvas; points
     off the canvas are cut off. Of several faces the larger is drawn over the smaller.
     width, height: pixels of the canvas, which is the size of the picture to be made.
+    scale: size of dots and sticks; None is `drawing_scale`, 1 what they are officially.
     Returns (H, W, 3) uint8 RGB. Raises WrongInputError for another shape or numbers that are not
     finite, MissingDependencyError without OpenCV.
     """
     faces = _checked(kps)
     canvas = np.zeros((height, width, 3), np.uint8)
+    size = drawing_scale(width, height) if scale is None else scale
     for face in sorted(faces, key=_extent):
-        drawn = _draw_face(face, width, height)
+        drawn = _draw_face(face, width, height, size)
         covered = drawn.any(axis=2, keepdims=True)
         canvas = np.where(covered, drawn, canvas)
     return canvas
 
 
 def draw_frames(keypoints: Keypoints) -> NDArray[np.uint8]:
-    """Draw every frame at the keypoints' own size: (B, H, W, 3) uint8 RGB; no face, all black."""
+    """Draw every frame on a canvas of the keypoints' own size: (B, H, W, 3) uint8 RGB.
+
+    A frame without a face is black.
+    """
     return np.stack(
         [
             draw_keypoints(
@@ -126,9 +147,10 @@ def _extent(kps: NDArray[np.float32]) -> float:
     return float((kps.max(axis=0) - kps.min(axis=0)).max())
 
 
-def _draw_face(kps: NDArray[np.float32], width: int, height: int) -> NDArray[np.uint8]:
+def _draw_face(
+    kps: NDArray[np.float32], width: int, height: int, scale: float
+) -> NDArray[np.uint8]:
     cv2 = _opencv()
-    scale = drawing_scale(width, height)
     half_width = max(1, round(STICK_HALF_WIDTH * scale))
     radius = max(1, round(DOT_RADIUS * scale))
     canvas = np.zeros((height, width, 3), np.uint8)

@@ -7,8 +7,12 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..instantid_core.host import apply_adapter
+from ..instantid_core.fitting import Fit
+from ..instantid_core.host import apply_adapter, apply_identitynet
+from ..instantid_core.keypoints import checked
+from ..instantid_core.regions import FaceRegion
 from . import sockets
+from .keypoints import fit_input
 
 
 class ApplyAdapter(io.ComfyNode):
@@ -84,4 +88,196 @@ class ApplyAdapter(io.ComfyNode):
         return io.NodeOutput(patched)
 
 
-NODES: list[type[io.ComfyNode]] = [ApplyAdapter]
+class ApplyIdentityNet(io.ComfyNode):
+    """Put IdentityNet onto conditioning."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_ApplyIdentityNet",
+            display_name="Apply IdentityNet",
+            category="InstantID",
+            description="Let IdentityNet place the face: it sees the keypoints and the person, "
+            "while other ControlNets keep their prompt. Use it together with Apply InstantID "
+            "Adapter; ComfyUI's own Apply ControlNet gives noise with IdentityNet.",
+            search_aliases=["instantid", "face", "controlnet", "identity"],
+            inputs=[
+                *_conditioning_inputs(),
+                sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                io.MultiType.Input(
+                    "keypoints",
+                    types=[sockets.FaceKeypoints, io.Image],
+                    tooltip="Where the face shall be: keypoints, which are drawn for the "
+                    "picture's size, or a picture of drawn keypoints.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=0.8,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="How strongly IdentityNet works: 0 is off, 0.8 is the published "
+                    "default. Less leaves place and expression freer.",
+                ),
+                *_window_inputs("IdentityNet"),
+                fit_input(),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where IdentityNet may work: 1 is fully, 0 not at all. Of any size; "
+                    "several frames are used one for each picture of the batch.",
+                ),
+            ],
+            outputs=_conditioning_outputs(),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        positive: Any,
+        negative: Any,
+        control_net: Any,
+        face_embeds: Any,
+        keypoints: Any,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        fit: str,
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        conditioned = apply_identitynet(
+            positive,
+            negative,
+            control_net,
+            face_embeds,
+            keypoints,
+            strength=strength,
+            start_percent=start_percent,
+            end_percent=end_percent,
+            mask=mask,
+            fit=Fit(fit),
+        )
+        return io.NodeOutput(*conditioned)
+
+
+class Apply(io.ComfyNode):
+    """Adapter and IdentityNet in one node."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_Apply",
+            display_name="Apply InstantID",
+            category="InstantID",
+            description="All of InstantID in one node, as in the official demos: the adapter on "
+            "the model, IdentityNet on the conditioning, both within the face.",
+            search_aliases=["instantid", "face", "identity", "controlnet"],
+            inputs=[
+                io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
+                *_conditioning_inputs(),
+                sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                sockets.FaceKeypoints.Input(
+                    "keypoints",
+                    tooltip="Where the face shall be, from Face Keypoints or Place Keypoints.",
+                ),
+                io.Float.Input(
+                    "weight",
+                    default=0.8,
+                    min=-1.0,
+                    max=5.0,
+                    step=0.01,
+                    tooltip="How strongly the adapter draws the person: 0 is off, 0.8 is the "
+                    "published default. More than 1 burns the picture.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=0.8,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="How strongly IdentityNet holds place and likeness: 0 is off, 0.8 is "
+                    "the published default.",
+                ),
+                *_window_inputs("InstantID"),
+                fit_input(),
+                io.Boolean.Input(
+                    "face_region",
+                    default=True,
+                    tooltip="On: InstantID works within the box of the face only, as in the "
+                    "official demos. Off: in the whole picture.",
+                ),
+            ],
+            outputs=[io.Model.Output(), *_conditioning_outputs()],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        control_net: Any,
+        face_embeds: Any,
+        keypoints: Any,
+        weight: float,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        fit: str,
+        face_region: bool,
+    ) -> io.NodeOutput:
+        region = FaceRegion(checked(keypoints), Fit(fit)) if face_region else None
+        shared: dict[str, Any] = {
+            "start_percent": start_percent,
+            "end_percent": end_percent,
+            "mask": region,
+        }
+        patched = apply_adapter(model, face_embeds, weight=weight, **shared)
+        conditioned = apply_identitynet(
+            *(positive, negative, control_net, face_embeds, keypoints),
+            strength=strength,
+            fit=Fit(fit),
+            **shared,
+        )
+        return io.NodeOutput(patched, *conditioned)
+
+
+def _conditioning_inputs() -> list[Any]:
+    """Positive, negative and the ControlNet."""
+    return [
+        io.Conditioning.Input("positive", tooltip="What the picture shall show."),
+        io.Conditioning.Input("negative", tooltip="What it shall not show."),
+        io.ControlNet.Input(
+            "control_net",
+            tooltip="IdentityNet, from Load ControlNet Model: InstantID's own "
+            "diffusion_pytorch_model.safetensors (2.5 GB).",
+        ),
+    ]
+
+
+def _conditioning_outputs() -> list[Any]:
+    return [
+        io.Conditioning.Output(display_name="positive"),
+        io.Conditioning.Output(display_name="negative"),
+    ]
+
+
+def _window_inputs(what: str) -> list[io.Float.Input]:
+    """Begin and end of the part of the sampling in which `what` works."""
+    return [
+        io.Float.Input(
+            name,
+            default=default,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            tooltip=f"When {what} {does}: a share of the sampling, 0 is its begin, 1 its end.",
+        )
+        for name, default, does in (
+            ("start_percent", 0.0, "begins to work"),
+            ("end_percent", 1.0, "stops working"),
+        )
+    ]
+
+
+NODES: list[type[io.ComfyNode]] = [ApplyAdapter, ApplyIdentityNet, Apply]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import WrongInputError
 from ..fitting import Fit, fit, official_canvas, warn_of_small_faces
-from ..keypoints import Keypoints, draw_frames
+from ..keypoints import Keypoints, checked, draw_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +25,11 @@ class DrawnHint:
     def original(self) -> Tensor:
         """(B,3,H,W) float32 in 0..1: the drawing on the official canvas of the source's aspect."""
         canvas = official_canvas(self.keypoints.width, self.keypoints.height)
-        return _drawn(fit(self.keypoints, *canvas, self.fit))
+        return _picture(fit(self.keypoints, *canvas, self.fit)).movedim(-1, 1)
 
     def at(self, width: int, height: int) -> Tensor:
         """(B,3,height,width) float32 in 0..1: the drawing for a picture of that size."""
-        fitted = fit(self.keypoints, width, height, self.fit)
-        warn_of_small_faces(fitted)
-        return _drawn(fitted)
+        return drawn(self.keypoints, width, height, self.fit).movedim(-1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +71,13 @@ def resized(hint: Tensor, width: int, height: int) -> Tensor:
     return comfy.utils.common_upscale(hint, width, height, "nearest-exact", "center")
 
 
-def _drawn(fitted: Keypoints) -> Tensor:
-    """Keypoints on their canvas -> (B,3,H,W) float32 in 0..1."""
-    return torch.from_numpy(draw_frames(fitted)).movedim(-1, 1).float() / 255.0
+def drawn(keypoints: object, width: int, height: int, mode: Fit) -> Tensor:
+    """Return keypoints fitted onto a canvas and drawn there: IMAGE (B,height,width,3) in 0..1."""
+    fitted = fit(checked(keypoints), width, height, mode)
+    warn_of_small_faces(fitted)
+    return _picture(fitted)
+
+
+def _picture(fitted: Keypoints) -> Tensor:
+    """Keypoints on their canvas -> (B,H,W,3) float32 in 0..1."""
+    return torch.from_numpy(draw_frames(fitted)).float() / 255.0
