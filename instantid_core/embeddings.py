@@ -1,6 +1,8 @@
-"""Face embeddings: the negative side's noise."""
+"""Face embeddings: combine references; the negative side's noise."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,3 +23,36 @@ def negative_noise(face_embedding: Tensor, amount: float, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(face_embedding.shape, generator=generator, dtype=torch.float32)
     return noise * amount
+
+
+MEAN = "mean"
+NORM_KEPT_MEAN = "norm_kept_mean"
+COMBINES = (MEAN, NORM_KEPT_MEAN)
+
+
+def combine_embeddings(embeddings: Tensor, weights: Sequence[float], mode: str = MEAN) -> Tensor:
+    """Return one face embedding for several references of a person.
+
+    embeddings: (M, 512) float32, raw. weights: M numbers, 0 or more; only their ratios matter.
+    mode: "mean", the weighted mean of the raw embeddings, as the authors advise; it is shorter
+    than its parts where they differ, down to sqrt((1 + (M - 1) c) / M) of their length at
+    pairwise cosine c. "norm_kept_mean" gives that mean the weighted mean of the parts' lengths.
+
+    Raises WrongInputError for an unknown mode, another number of weights, a negative one, or
+    weights that are all 0.
+    """
+    if mode not in COMBINES:
+        raise WrongInputError(f"combine is {mode!r}; wanted one of: {', '.join(COMBINES)}.")
+    if len(weights) != len(embeddings):
+        raise WrongInputError(f"There are {len(weights)} weights for {len(embeddings)} references.")
+    if min(weights) < 0 or sum(weights) <= 0:
+        raise WrongInputError(
+            f"The weights of the references are {', '.join(f'{w:g}' for w in weights)}; wanted "
+            "numbers of 0 or more, at least one of them above 0."
+        )
+    shares = torch.tensor(weights, dtype=torch.float32) / sum(weights)
+    mean = (shares[:, None] * embeddings.float()).sum(dim=0)  # (M, 512) -> (512,)
+    if mode == MEAN:
+        return mean
+    length = (shares * embeddings.float().square().sum(dim=1).sqrt()).sum()
+    return mean * (length / mean.square().sum().sqrt().clamp(min=1e-12))

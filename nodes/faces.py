@@ -1,3 +1,337 @@
-"""Placeholder while the pack is being built."""
+"""Nodes that make identities: from pictures, from a file, from two others."""
 
-NODES = []
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..instantid_core.embeddings import COMBINES, MEAN
+from ..instantid_core.faces import PICKS, THRESHOLD, as_analyzer
+from ..instantid_core.faces.references import ON_MISSING, LookSettings, Reference
+from ..instantid_core.host.faces import (
+    checked_identity,
+    encode_references,
+    load_identity,
+    make_pick,
+    mix_identities,
+    references_of,
+)
+from ..instantid_core.identity_file import save_identity
+from . import folders, sockets
+
+PICK_TOOLTIP = (
+    "The order in which the faces of a picture are numbered, beginning at 0; the preview shows the "
+    "numbers. most_like needs an identity in `like`."
+)
+INDEX_TOOLTIP = "The number of the face to take, counted from 0 in the order of `pick`."
+LIKE_TOOLTIP = "Whom to look for with pick = most_like, for example from Load Identity."
+
+
+def pick_inputs(*more: str) -> list[io.Input]:
+    """Which face: the same two widgets on every node that has them."""
+    return [
+        io.Combo.Input("pick", options=[*PICKS, *more], default=PICKS[0], tooltip=PICK_TOOLTIP),
+        io.Int.Input("index", default=0, min=0, max=255, tooltip=INDEX_TOOLTIP),
+    ]
+
+
+def look_inputs() -> list[io.Input]:
+    """How to look: the same two widgets on every node that has them."""
+    return [
+        io.Float.Input(
+            "threshold",
+            default=THRESHOLD,
+            min=0.05,
+            max=0.95,
+            step=0.01,
+            optional=True,
+            advanced=True,
+            tooltip="Least score of a face, 0 to 1. Lower finds blurred and covered faces, and "
+            "things that are none.",
+        ),
+        io.Boolean.Input(
+            "thorough",
+            default=False,
+            optional=True,
+            advanced=True,
+            tooltip="Look at the picture at every size, even where the usual sizes found a face. "
+            "Finds the tiny faces of a large group photo; takes longer.",
+        ),
+    ]
+
+
+def combine_input() -> io.Combo.Input:
+    """How several become one: the same on every node that has it."""
+    return io.Combo.Input(
+        "combine",
+        options=list(COMBINES),
+        default=MEAN,
+        tooltip="mean: of the raw embeddings, the published way; the more they differ, the weaker "
+        "the face. norm_kept_mean: the same direction at full strength.",
+    )
+
+
+class EncodeFace(io.ComfyNode):
+    """Pictures of a person to an identity."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_EncodeFace",
+            display_name="Encode Face",
+            category="InstantID",
+            description="Find the person in one or several pictures and encode the face for the "
+            "adapter. Several pictures of one person give a better likeness. Runs again only when "
+            "something here changes, and finds no face twice.",
+            search_aliases=["instantid", "face embed", "face embeds", "identity", "insightface"],
+            inputs=[
+                sockets.FaceAnalysis.Input("face_analyzer", tooltip="From Load Face Analyzer."),
+                sockets.Adapter.Input("adapter", tooltip="From Load InstantID Adapter."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The person. Several pictures of a batch are several references.",
+                ),
+                *pick_inputs(),
+                combine_input(),
+                io.Combo.Input(
+                    "on_missing",
+                    options=list(ON_MISSING),
+                    default=ON_MISSING[0],
+                    tooltip="What to do with a picture that has no such face. error: stop. skip: "
+                    "leave it out, stop when none is left. bypass: leave it out; when none is left "
+                    "the graph runs without this identity.",
+                ),
+                sockets.FaceReferences.Input(
+                    "references",
+                    optional=True,
+                    tooltip="More pictures of the person, of any size, from Face Reference.",
+                ),
+                io.String.Input(
+                    "weights",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="How much each picture of `image` counts, with commas between: 1, 0.5. "
+                    "Only the ratios matter. Empty: all the same.",
+                ),
+                sockets.FaceEmbeds.Input("like", optional=True, tooltip=LIKE_TOOLTIP),
+                *look_inputs(),
+                io.Float.Input(
+                    "negative_noise",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Noise in the negative face embedding: 0 is the published method; 0.35 "
+                    "gives softer, less contrasty faces, as other packs do unasked.",
+                ),
+                io.Int.Input(
+                    "noise_seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Seed of that noise. No other random number depends on it.",
+                ),
+            ],
+            outputs=[
+                sockets.FaceEmbeds.Output(display_name="identity"),
+                io.Image.Output(
+                    display_name="faces",
+                    tooltip="The pictures with every face numbered, the chosen one in green.",
+                ),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="Size, score and likeness of each reference, and warnings.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        face_analyzer: Any,
+        adapter: Any,
+        image: torch.Tensor,
+        pick: str,
+        index: int,
+        combine: str,
+        on_missing: str,
+        references: Sequence[Reference] = (),
+        weights: str = "",
+        like: Any = None,
+        threshold: float = THRESHOLD,
+        thorough: bool = False,
+        negative_noise: float = 0.0,
+        noise_seed: int = 0,
+    ) -> io.NodeOutput:
+        made = encode_references(
+            as_analyzer(face_analyzer),
+            adapter,
+            [*references_of(image, weights, make_pick(pick, index, like)), *references],
+            combine=combine,
+            on_missing=on_missing,
+            settings=LookSettings(threshold, thorough),
+            noise=negative_noise,
+            noise_seed=noise_seed,
+        )
+        return io.NodeOutput(made.identity, made.preview, made.report)
+
+
+class FaceReference(io.ComfyNode):
+    """One more picture of the person, in a chain."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_FaceReference",
+            display_name="Face Reference",
+            category="InstantID",
+            description="Add pictures of the same person to Encode Face, of any size, with a "
+            "weight and a pick of their own. Chain several.",
+            search_aliases=["instantid", "reference", "face"],
+            inputs=[
+                io.Image.Input("image", tooltip="The person. A batch is several references."),
+                io.Float.Input(
+                    "weight",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How much this picture counts against the others. Only the ratios "
+                    "matter; changing it finds no face again.",
+                ),
+                *pick_inputs(),
+                sockets.FaceReferences.Input(
+                    "references", optional=True, tooltip="The chain so far."
+                ),
+                sockets.FaceEmbeds.Input("like", optional=True, tooltip=LIKE_TOOLTIP),
+            ],
+            outputs=[sockets.FaceReferences.Output(display_name="references")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        weight: float,
+        pick: str,
+        index: int,
+        references: Sequence[Reference] = (),
+        like: Any = None,
+    ) -> io.NodeOutput:
+        weights = ",".join([str(weight)] * len(image))
+        chosen = make_pick(pick, index, like)
+        return io.NodeOutput(references_of(image, weights, chosen, references))
+
+
+class SaveIdentity(io.ComfyNode):
+    """Keep an identity in a small file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_SaveIdentity",
+            display_name="Save Identity",
+            category="InstantID",
+            description="Save the face embedding of an identity as a small file in ComfyUI's "
+            "output folder, from where Load Identity reads it. No picture is needed any more.",
+            search_aliases=["instantid", "face embed", "save face"],
+            inputs=[
+                sockets.FaceEmbeds.Input("identity", tooltip="From Encode Face."),
+                io.String.Input(
+                    "filename_prefix",
+                    default=f"{folders.IDENTITIES}/identity",
+                    tooltip="Folder and beginning of the file name in the output folder; a number "
+                    "is appended, no file is overwritten.",
+                ),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, identity: Any, filename_prefix: str) -> io.NodeOutput:
+        checked = checked_identity(identity, "identity")
+        path = folders.new_identity_path(filename_prefix)
+        save_identity(path, checked, path.stem)
+        return io.NodeOutput(ui={"text": [f"Saved {path}"]})
+
+
+class LoadIdentity(io.ComfyNode):
+    """Read an identity back, for an adapter."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_LoadIdentity",
+            display_name="Load Identity",
+            category="InstantID",
+            description="Load an identity that Save Identity wrote, and encode it for the "
+            "adapter. Needs no picture and no face analyzer.",
+            search_aliases=["instantid", "face embed", "load face"],
+            inputs=[
+                sockets.Adapter.Input("adapter", tooltip="From Load InstantID Adapter."),
+                io.Combo.Input(
+                    "file",
+                    options=folders.identity_files(),
+                    tooltip="A file in models/instantid_identities or output/instantid_identities.",
+                ),
+            ],
+            outputs=[sockets.FaceEmbeds.Output(display_name="identity")],
+        )
+
+    @classmethod
+    def execute(cls, adapter: Any, file: str) -> io.NodeOutput:
+        return io.NodeOutput(load_identity(adapter, folders.identity_path(file)))
+
+
+class MixIdentities(io.ComfyNode):
+    """A person between two."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_MixIdentities",
+            display_name="Mix Identities",
+            category="InstantID",
+            description="Make a person that lies between two others.",
+            search_aliases=["instantid", "blend faces", "merge"],
+            inputs=[
+                sockets.Adapter.Input("adapter", tooltip="From Load InstantID Adapter."),
+                sockets.FaceEmbeds.Input("first", tooltip="The identity at amount 0."),
+                sockets.FaceEmbeds.Input("second", tooltip="The identity at amount 1."),
+                io.Float.Input(
+                    "amount",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    display_mode=io.NumberDisplay.slider,
+                    tooltip="Share of the second: 0 is the first alone, 1 the second alone.",
+                ),
+                combine_input(),
+            ],
+            outputs=[sockets.FaceEmbeds.Output(display_name="identity")],
+        )
+
+    @classmethod
+    def execute(
+        cls, adapter: Any, first: Any, second: Any, amount: float, combine: str
+    ) -> io.NodeOutput:
+        return io.NodeOutput(mix_identities(adapter, first, second, amount, combine))
+
+
+NODES: list[type[io.ComfyNode]] = [
+    EncodeFace,
+    FaceReference,
+    SaveIdentity,
+    LoadIdentity,
+    MixIdentities,
+]

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import folder_paths
 
+from ..instantid_core.faces import pack_names
+
 ADAPTERS = "instantid"
 ADAPTER_EXTENSIONS = {".bin", ".safetensors", ".pt", ".pth"}
+FACE_PACKS = "insightface"
+IDENTITIES = "instantid_identities"
 
 
 def register() -> None:
     """Tell ComfyUI where this pack's model files live."""
     add_folder(ADAPTERS, ADAPTER_EXTENSIONS)
+    add_folder(FACE_PACKS, {".onnx"})
+    add_folder(IDENTITIES, {".safetensors"})
+    saved = os.path.join(folder_paths.get_output_directory(), IDENTITIES)
+    folder_paths.add_model_folder_path(IDENTITIES, saved)
 
 
 def add_folder(name: str, extensions: set[str]) -> None:
@@ -50,3 +59,30 @@ def adapter_problem(name: str | None) -> bool | str:
 def _native(name: str) -> str:
     """Return a file name with this system's separators: workflows travel between systems."""
     return name.replace("\\", "/").replace("/", os.sep)
+
+
+def face_pack_folders() -> list[Path]:
+    """Return every insightface folder, those of extra_model_paths.yaml included."""
+    return [Path(folder) for folder in folder_paths.get_folder_paths(FACE_PACKS)]
+
+
+def face_packs() -> list[str]:
+    """Return the names of the face packs found, for a list to choose from; antelopev2 is first."""
+    return pack_names(face_pack_folders())
+
+
+def identity_files() -> list[str]:
+    """Return the names of the saved identities, for a list to choose from."""
+    return folder_paths.get_filename_list(IDENTITIES)
+
+
+def identity_path(name: str) -> Path:
+    """Return the path of a saved identity; FileNotFoundError if it is gone."""
+    return Path(folder_paths.get_full_path_or_raise(IDENTITIES, _native(name)))
+
+
+def new_identity_path(prefix: str) -> Path:
+    """Return an unused path in the output folder; ComfyUI refuses a prefix that leaves it."""
+    output = folder_paths.get_output_directory()
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output)
+    return Path(folder) / f"{name}_{counter:05}_.safetensors"

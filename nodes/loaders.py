@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..instantid_core.faces import AUTO, PROVIDERS, find_pack, open_analyzer
 from ..instantid_core.host import load_adapter
 from . import folders, sockets
 
@@ -40,4 +41,41 @@ class LoadAdapter(io.ComfyNode):
         return io.NodeOutput(load_adapter(folders.adapter_path(file)))
 
 
-NODES: list[type[io.ComfyNode]] = [LoadAdapter]
+class LoadFaceAnalyzer(io.ComfyNode):
+    """Open a face pack's detector and recogniser."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_LoadFaceAnalyzer",
+            display_name="Load Face Analyzer",
+            category="InstantID/loaders",
+            description="Open the two models of antelopev2 that InstantID needs, from "
+            "models/insightface/models/antelopev2. For non-commercial research only.",
+            search_aliases=["instantid", "insightface", "antelopev2", "face analysis"],
+            inputs=[
+                io.Combo.Input(
+                    "pack",
+                    options=folders.face_packs(),
+                    tooltip="The folder with scrfd_10g_bnkps.onnx and glintr100.onnx, found in any "
+                    "insightface folder. InstantID was trained on antelopev2; other packs draw "
+                    "somebody else.",
+                ),
+                io.Combo.Input(
+                    "provider",
+                    options=[AUTO, *PROVIDERS],
+                    default=AUTO,
+                    tooltip="What the models run on. auto: the best that onnxruntime offers here, "
+                    "else the CPU, which needs about a second for a new picture.",
+                ),
+            ],
+            outputs=[sockets.FaceAnalysis.Output(display_name="face_analyzer")],
+        )
+
+    @classmethod
+    def execute(cls, pack: str, provider: str) -> io.NodeOutput:
+        found = find_pack(pack, folders.face_pack_folders())
+        return io.NodeOutput(open_analyzer(found, provider))
+
+
+NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadFaceAnalyzer]

@@ -118,9 +118,7 @@ class FaceAnalyzer:
             embedding=self.embed(picture, face),
         )
 
-    def prepare(
-        self, ctx_id: int = 0, det_thresh: float = THRESHOLD, det_size: Any = None
-    ) -> None:
+    def prepare(self, ctx_id: int = 0, det_thresh: float = THRESHOLD, det_size: Any = None) -> None:
         """Take what FaceAnalysis.prepare takes; only the threshold matters to `get`."""
         self.det_thresh, self.det_size = det_thresh, det_size
         self.det_model.prepare(ctx_id, input_size=det_size, det_thresh=det_thresh)

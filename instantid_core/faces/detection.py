@@ -105,8 +105,11 @@ def letterbox(width: int, height: int, look: Pass, static: tuple[int, int] | Non
     elif extent > OFFICIAL.extent:  # only as much as the picture needs: large squares are slow
         canvas = _whole_strides(size[0]), _whole_strides(size[1])
     else:
-        canvas = (_whole_strides(extent + 2 * room),) * 2
-    offset = (0, 0) if look.margin == 0 else ((canvas[0] - size[0]) // 2, (canvas[1] - size[1]) // 2)
+        side = _whole_strides(extent + 2 * room)
+        canvas = side, side
+    offset = (
+        (0, 0) if look.margin == 0 else ((canvas[0] - size[0]) // 2, (canvas[1] - size[1]) // 2)
+    )
     return Letterbox(canvas, size, offset, (size[0] / width, size[1] / height))
 
 

@@ -100,8 +100,9 @@ def _contents(root: Path) -> str:
     if not root.is_dir():
         return "no such folder"
     found = sorted(
-        str(path.relative_to(root)) for folder in _folders_with_onnx([root]) for path in
-        _onnx_files(folder)
+        str(path.relative_to(root))
+        for folder in _folders_with_onnx([root])
+        for path in _onnx_files(folder)
     )
     zips = sorted(str(path.relative_to(root)) for path in root.rglob("*.zip"))
     parts = [", ".join(found)] if found else ["no .onnx file"]

@@ -36,6 +36,9 @@ class Pick:
     like: Embedding | None = None
 
 
+LARGEST_FACE = Pick()
+
+
 def likeness(a: Embedding, b: Embedding) -> float:
     """Return the cosine of two face embeddings, -1..1; one person's photos are at about 0.4 to 0.8.
 

@@ -81,8 +81,7 @@ def wanted_providers(choice: str, available: Sequence[str]) -> list[str]:
     """
     if choice != AUTO and choice not in PROVIDERS:
         raise WrongInputError(
-            f"The provider {choice!r} is unknown; wanted one of: "
-            f"{', '.join([AUTO, *PROVIDERS])}."
+            f"The provider {choice!r} is unknown; wanted one of: {', '.join([AUTO, *PROVIDERS])}."
         )
     asked = list(PROVIDERS.values()) if choice == AUTO else [PROVIDERS[choice], CPU]
     found = [provider for provider in asked if provider in available and provider != CPU]

@@ -1,0 +1,59 @@
+"""Faces of a sequence of frames: every frame keeps its index, whatever was found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import NoFaceError, WrongInputError
+from ..keypoints import FacePoints
+from ..log import log
+
+ERROR, HOLD, INTERPOLATE, BLANK = "error", "hold", "interpolate", "blank"
+ON_MISSING_FRAME = (ERROR, HOLD, INTERPOLATE, BLANK)
+
+Frame = tuple[FacePoints, ...]
+
+
+def fill_frames(
+    frames: Sequence[Frame], problems: Sequence[str], on_missing: str
+) -> tuple[Frame, ...]:
+    """Return as many frames as came in, those without a face filled as asked.
+
+    frames: the faces of each frame; an empty tuple where there is none. problems: why, by frame.
+    on_missing: "error" raises NoFaceError; "hold" repeats the frame before (at the start, the
+    first one with a face); "interpolate" moves points and box evenly between the frames before
+    and after; "blank" leaves the frame empty.
+
+    Raises NoFaceError too where there is nothing to hold.
+    """
+    if on_missing not in ON_MISSING_FRAME:
+        raise WrongInputError(
+            f"on_missing is {on_missing!r}; wanted one of: {', '.join(ON_MISSING_FRAME)}."
+        )
+    found = [number for number, frame in enumerate(frames) if frame]
+    missing = [number for number, frame in enumerate(frames) if not frame]
+    if missing and (on_missing == ERROR or (not found and on_missing != BLANK)):
+        raise NoFaceError(problems[missing[0]])
+    for number in missing:
+        log.warning("Frame %d of %d: %s. %s", number, len(frames), on_missing, problems[number])
+    if on_missing == BLANK:
+        return tuple(frames)
+    return tuple(_filled(frames, found, number, on_missing) for number in range(len(frames)))
+
+
+def _filled(frames: Sequence[Frame], found: Sequence[int], number: int, way: str) -> Frame:
+    before = max((n for n in found if n <= number), default=found[0])
+    after = min((n for n in found if n >= number), default=found[-1])
+    if way == HOLD or after <= before:
+        return frames[before]
+    share = (number - before) / (after - before)
+    pairs = zip(frames[before], frames[after], strict=False)
+    return tuple(_between(a, b, share) for a, b in pairs)
+
+
+def _between(a: FacePoints, b: FacePoints, share: float) -> FacePoints:
+    kps = a.kps + (b.kps - a.kps) * share
+    box = a.box + (b.box - a.box) * share
+    return FacePoints(kps.astype(np.float32), box.astype(np.float32))

@@ -1,0 +1,203 @@
+"""Reference pictures of one person: choose the face of each, tell what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import NoFaceError, WrongInputError
+from ..images import Picture
+from ..log import log
+from .analyzer import THRESHOLD, Embedding, FaceAnalyzer
+from .pick import LARGEST_FACE, Pick, likeness, rank_faces
+from .records import FoundFace, Search
+
+ERROR, SKIP, BYPASS = "error", "skip", "bypass"
+ON_MISSING = (ERROR, SKIP, BYPASS)
+
+# Two photos of one person are rarely less alike than this, two people rarely more.
+OUTLIER_LIKENESS = 0.3
+RECOGNISER_WIDTH = 112  # pixels a face is brought to; a smaller one is enlarged, and blurred
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A picture of the person and what to take of it.
+
+    picture: (H, W, 3) BGR bytes. weight: 0 or more. name: how messages call it.
+    """
+
+    picture: Picture
+    name: str
+    weight: float = 1.0
+    pick: Pick = LARGEST_FACE
+
+
+@dataclass(frozen=True)
+class LookSettings:
+    """How to look: least score of a face, 0..1; whether to go through every size."""
+
+    threshold: float = THRESHOLD
+    thorough: bool = False
+
+
+AS_USUAL = LookSettings()
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was found in a picture: faces as numbered; the chosen one's number and face.
+
+    chosen is None where there is no such face, and `problem` says why.
+    """
+
+    faces: tuple[FoundFace, ...]
+    chosen: int | None
+    problem: str = ""
+
+    @property
+    def face(self) -> FoundFace:
+        if self.chosen is None:
+            raise NoFaceError(self.problem)
+        return self.faces[self.chosen]
+
+
+def choose_face(
+    analyzer: FaceAnalyzer, reference: Reference, settings: LookSettings = AS_USUAL
+) -> Choice:
+    """Look for faces in a reference and choose the one its pick names."""
+    picture, pick = reference.picture, reference.pick
+    search = analyzer.find(picture, threshold=settings.threshold, thorough=settings.thorough)
+    faces = rank_faces(analyzer, picture, search.faces, pick)
+    if not faces:
+        return Choice((), None, _no_face_text(reference, search, settings.threshold))
+    if not 0 <= pick.index < len(faces):
+        return Choice(faces, None, _no_such_face_text(reference, len(faces)))
+    return Choice(faces, pick.index)
+
+
+def _size_words(picture: Picture) -> str:
+    return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+def _no_face_text(reference: Reference, search: Search, threshold: float) -> str:
+    best = f"the best score was {search.best_score:.2f}" if search.best_score else "nothing scored"
+    return (
+        f"No face was found in {reference.name} ({_size_words(reference.picture)}). Looked at the "
+        f"sizes {', '.join(search.tried)}; {best}, wanted at least {threshold:.2f}. Use a picture "
+        "that shows the face larger, upright and uncovered, lower `threshold`, or choose another "
+        "`on_missing`."
+    )
+
+
+def _no_such_face_text(reference: Reference, found: int) -> str:
+    faces = "1 face" if found == 1 else f"{found} faces"
+    return (
+        f"{reference.name[0].upper()}{reference.name[1:]} ({_size_words(reference.picture)}) has "
+        f"{faces}, numbered from 0; `index` asks for number {reference.pick.index}. The preview "
+        "shows the numbers."
+    )
+
+
+def keep_found(choices: Sequence[Choice], on_missing: str) -> list[int]:
+    """Return which pictures have the face that was asked for; with bypass there may be none.
+
+    on_missing: "error" raises NoFaceError at the first picture without, "skip" when none is left;
+    both "skip" and "bypass" log what is left out.
+    """
+    if on_missing not in ON_MISSING:
+        raise WrongInputError(
+            f"on_missing is {on_missing!r}; wanted one of: {', '.join(ON_MISSING)}."
+        )
+    problems = [choice.problem for choice in choices if choice.chosen is None]
+    if problems and on_missing == ERROR:
+        raise NoFaceError(problems[0])
+    for problem in problems:
+        log.warning("%s", problem)
+    if on_missing == SKIP and len(problems) == len(choices):
+        raise NoFaceError(
+            f"None of the {len(choices)} pictures is left. The first one: {problems[0]}"
+        )
+    return [number for number, choice in enumerate(choices) if choice.chosen is not None]
+
+
+def report(
+    references: Sequence[Reference],
+    choices: Sequence[Choice],
+    embeddings: dict[int, Embedding],
+) -> str:
+    """Return one line per reference, and the warnings, as text for the user.
+
+    embeddings: of the references that were kept, by number.
+    """
+    alike = {number: mean_likeness(number, embeddings) for number in embeddings}
+    lines = [
+        _line(reference, choices[number], alike.get(number))
+        for number, reference in enumerate(references)
+    ]
+    return "\n".join([*lines, *_warnings(references, choices, alike)])
+
+
+def mean_likeness(number: int, embeddings: dict[int, Embedding]) -> float | None:
+    """Return the mean likeness of one reference to the others, None where there is no other."""
+    others = [likeness(embeddings[number], other) for n, other in embeddings.items() if n != number]
+    return sum(others) / len(others) if others else None
+
+
+def _line(reference: Reference, choice: Choice, alike: float | None) -> str:
+    if choice.chosen is None:
+        return f"{reference.name}: left out. {choice.problem}"
+    face = choice.face
+    parts = [
+        f"{reference.name}: {_size_words(reference.picture)}, face {choice.chosen} of "
+        f"{len(choice.faces)}",
+        f"{face.width:.0f}x{face.height:.0f} pixels",
+        f"score {face.score:.2f}",
+        f"weight {reference.weight:g}",
+    ]
+    if alike is not None:
+        parts.append(f"likeness to the others {alike:.2f}")
+    return ", ".join(parts)
+
+
+def _warnings(
+    references: Sequence[Reference],
+    choices: Sequence[Choice],
+    alike: dict[int, float | None],
+) -> list[str]:
+    texts: list[str] = []
+    for number, value in alike.items():
+        name, face = references[number].name, choices[number].face
+        if value is not None and value < OUTLIER_LIKENESS:
+            texts.append(
+                f"Warning: {name} is unlike the others ({value:.2f}; photos of one person are "
+                f"rarely below {OUTLIER_LIKENESS}). Does it show the same person? The preview "
+                "shows which face was taken."
+            )
+        if face.width < RECOGNISER_WIDTH:
+            texts.append(
+                f"Warning: the face in {name} is only {face.width:.0f} pixels wide; below "
+                f"{RECOGNISER_WIDTH} the likeness suffers. Use a larger picture of it."
+            )
+    return texts
+
+
+def parse_weights(text: str, count: int) -> list[float]:
+    """Return one weight for each of `count` pictures from numbers with commas between them.
+
+    text: empty means 1 for each. Raises WrongInputError for another number of weights or for
+    something that is no number of 0 or more.
+    """
+    if not text.strip():
+        return [1.0] * count
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        weights = []
+    if len(weights) != count or not all(0 <= weight < float("inf") for weight in weights):
+        raise WrongInputError(
+            f"weights is {text!r}; wanted {count} {'number' if count == 1 else 'numbers'} of 0 or "
+            "more, one for each picture, with commas between them, for example "
+            f"{', '.join(['1', '0.5'] * count)[: 5 * count].rstrip(', ')}."
+        )
+    return weights

@@ -1,0 +1,92 @@
+"""An identity's embedding in a small safetensors file.
+
+Only the embeddings are kept, not tokens and K/V: those belong to one adapter file and are made
+again from the embedding when it is loaded.
+
+    face_embedding      (512,) or (M, 512) float32, raw
+    negative_embedding  the same shape; zeros unless noise was asked for
+    metadata            format "faithful-instantid identity", version "1", name (free text)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .errors import MissingFileError, WrongFileError
+from .identity import Identity
+
+FORMAT = "faithful-instantid identity"
+VERSION = "1"
+EMBEDDING_WIDTH = 512
+LARGEST_FILE = 1 << 20  # bytes; 64 references kept apart take 256 KiB
+NAMES = ("face_embedding", "negative_embedding")
+
+
+def save_identity(path: Path, identity: Identity, name: str = "") -> None:
+    """Write the embeddings of an identity. name: free text that is kept in the metadata."""
+    tensors = {
+        "face_embedding": identity.face_embedding.float().cpu().contiguous().clone(),
+        "negative_embedding": identity.negative_embedding.float().cpu().contiguous().clone(),
+    }
+    metadata = {"format": FORMAT, "version": VERSION, "name": name}
+    path.write_bytes(safetensors.torch.save(tensors, metadata))
+
+
+def load_embeddings(path: Path) -> tuple[Tensor, Tensor]:
+    """Return (face_embedding, negative_embedding) of a saved identity.
+
+    Raises MissingFileError, or WrongFileError for a file of any other kind, version, shape, dtype
+    or size.
+    """
+    if not path.is_file():
+        raise MissingFileError(
+            f"There is no file {path}. Save an identity with Save Identity, or choose another one."
+        )
+    if path.stat().st_size > LARGEST_FILE:
+        raise _wrong(path, f"it has {path.stat().st_size} bytes, more than {LARGEST_FILE}")
+    try:
+        opened: Any = safe_open(str(path), framework="pt", device="cpu")
+        with opened as file:
+            return _read(path, file)
+    except (SafetensorError, OSError) as error:
+        raise _wrong(path, f"it is not a readable safetensors file: {error}") from error
+
+
+def _read(path: Path, file: Any) -> tuple[Tensor, Tensor]:
+    metadata: dict[str, str] = file.metadata() or {}
+    if metadata.get("format") != FORMAT:
+        raise _wrong(path, "its metadata does not say that it is one")
+    if metadata.get("version") != VERSION:
+        raise WrongFileError(
+            f"{path} is an identity file of version {metadata.get('version')}; this pack reads "
+            f"version {VERSION}. Update the pack, or save the identity again."
+        )
+    if sorted(file.keys()) != sorted(NAMES):
+        raise _wrong(path, f"it holds {sorted(file.keys())}, wanted {sorted(NAMES)}")
+    face, negative = (_read_tensor(path, file, name) for name in NAMES)
+    if face.shape != negative.shape:
+        raise _wrong(path, f"its shapes differ: {tuple(face.shape)} and {tuple(negative.shape)}")
+    return face, negative
+
+
+def _read_tensor(path: Path, file: Any, name: str) -> Tensor:
+    part = file.get_slice(name)
+    shape, dtype = list(part.get_shape()), part.get_dtype()
+    if dtype != "F32" or len(shape) not in (1, 2) or shape[-1] != EMBEDDING_WIDTH or 0 in shape:
+        raise _wrong(path, f"{name} is {dtype} of the shape {shape}, wanted F32 of [512]")
+    tensor: Tensor = file.get_tensor(name)
+    if not bool(tensor.isfinite().all()):
+        raise _wrong(path, f"{name} has values that are not numbers")
+    return tensor
+
+
+def _wrong(path: Path, reason: str) -> WrongFileError:
+    return WrongFileError(
+        f"{path} is not an identity file of this pack: {reason}. Choose a file that Save Identity "
+        "wrote."
+    )
