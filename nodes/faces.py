@@ -135,6 +135,7 @@ class EncodeFace(io.ComfyNode):
                     default=0,
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=False,
                     optional=True,
                     advanced=True,
                     tooltip="Seed of that noise. No other random number depends on it.",
