@@ -56,6 +56,13 @@ def is_all(mask: Tensor, value: float) -> bool:
     return bool((mask == value).all())
 
 
+def resized(mask: Tensor, height: int, width: int) -> Tensor:
+    """(F,H,W) -> (F,height,width) by nearest neighbour."""
+    if mask.shape[-2:] == (height, width):
+        return mask
+    return interpolate(mask[:, None], size=(height, width), mode="nearest")[:, 0]
+
+
 def on_grid(mask: Tensor, height: int, width: int, *, smooth: bool = False) -> Tensor:
     """(F,H,W) -> (F, height*width, 1): the layer's grid by nearest neighbour, rows first.
 
@@ -87,14 +94,3 @@ def grid_of(
             "Remove the mask, or the node that merges or drops cells."
         )
     return height, width
-
-
-def frames_for(mask: Tensor, frames: list[int]) -> Tensor:
-    """Pick the mask's frame for each batch index; a shorter mask starts over. (F,n,1) -> (B,n,1).
-
-    One frame serves all and stays (1,n,1).
-    """
-    count = mask.shape[0]
-    if count == 1:
-        return mask
-    return mask[torch.tensor([index % count for index in frames])]

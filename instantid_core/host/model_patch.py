@@ -22,7 +22,7 @@ from ..identity import Identity, NoIdentity
 from ..log import log, log_once
 from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
 from . import roles
-from .sampling_run import AdapterTerm, RunMask, SamplingRun
+from .sampling_run import AdapterTerm, RunMask, SamplingRun, View
 
 TERMS = "faithful_instantid"
 RUN = "faithful_instantid_run"
@@ -47,8 +47,6 @@ def apply_adapter(
     mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
     slots: the layers it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
     by nearest neighbour.
-    slots: the cross-attentions that take part. smooth_mask: the mask is laid over each layer
-    bilinearly instead of by nearest neighbour, the published way.
     Applied again, identities add up. With weight 0, an all-zero mask or a window that never opens
     the model is returned as it came.
     Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
@@ -61,7 +59,7 @@ def apply_adapter(
     term = AdapterTerm(
         identity=_fitting(identity, layout),
         layout=layout,
-        weights=tuple(_number(weight, "weight") if slot in slots else 0.0 for slot in SLOTS),
+        weights=tuple(weight if slot in slots else 0.0 for slot in SLOTS),
         start_percent=_number(start_percent, "start_percent"),
         end_percent=_number(end_percent, "end_percent"),
         mask=masks.checked(mask),
@@ -144,7 +142,9 @@ def _sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
     roles.tag_all(guider.conds)
     options = guider.model_options["transformer_options"]  # a copy that belongs to this run
     sampling = guider.model_patcher.get_model_object("model_sampling")
-    options[RUN] = SamplingRun(options[TERMS], sampling)
+    noise: Tensor = args[0] if args else kwargs["noise"]
+    canvas = (noise.shape[-2], noise.shape[-1])
+    options[RUN] = SamplingRun(options[TERMS], sampling, canvas)
     return executor(*args, **kwargs)
 
 
@@ -174,7 +174,7 @@ def _composed(
     run: SamplingRun | None = options.get(RUN)
     if run is None or run.terms is not terms:
         run = SamplingRun(terms)
-    parts = _parts(run, options, x, timesteps, _row_roles(tag, options, x))
+    parts = _parts(run, Call(x, timesteps, tag, options))
     replaced = options.get("patches_replace", {})
     attn2 = dict(replaced.get("attn2", {}))
     for position, slot in enumerate(SLOTS):
@@ -185,18 +185,75 @@ def _composed(
     return {**options, "patches_replace": {**replaced, "attn2": attn2}}
 
 
-def _row_roles(tag: Tensor | None, options: Mapping[str, Any], x: Tensor) -> Tensor:
-    """Return the role of each row of the batch, (B,) int64 on the device of `x`."""
-    if tag is not None:
-        found = tag[:, 0].to(device=x.device, dtype=torch.int64)
-        return found.repeat(x.shape[0] // found.shape[0])
-    log_once(
-        "A sampler calls the model without InstantID's tags: positive and negative are told "
-        "by their position, as other packs do."
-    )
-    chunks: Sequence[int] = options.get("cond_or_uncond") or [0]
-    order = [roles.POSITIVE if chunk == 0 else roles.NEGATIVE for chunk in chunks]
-    return torch.tensor(order, device=x.device).repeat_interleave(x.shape[0] // len(order))
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of the UNet.
+
+    x: (B,4,h,w). timesteps: (B,). tag: (B,3), see `roles.RoleTag`; None from foreign samplers.
+    options: ComfyUI's transformer_options.
+    """
+
+    x: Tensor
+    timesteps: Tensor
+    tag: Tensor | None
+    options: Mapping[str, Any]
+
+    @property
+    def latent(self) -> tuple[int, int]:
+        """(height, width) in latent cells."""
+        return self.x.shape[-2], self.x.shape[-1]
+
+    @property
+    def chunks(self) -> Sequence[int]:
+        """The place in the guider's list of each conditioning in this batch."""
+        return self.options.get("cond_or_uncond") or [0]
+
+    @property
+    def row_roles(self) -> Tensor:
+        """(B,) int64 on the device of x: the role of each row."""
+        rows = self.x.shape[0]
+        if self.tag is not None:
+            found = self.tag[:, 0].to(device=self.x.device, dtype=torch.int64)
+            return found if len(found) == rows else found.repeat(rows // len(found))
+        log_once(
+            "A sampler calls the model without InstantID's tags: positive and negative are told "
+            "by their position, as other packs do."
+        )
+        order = [roles.POSITIVE if chunk == 0 else roles.NEGATIVE for chunk in self.chunks]
+        return torch.tensor(order, device=self.x.device).repeat_interleave(rows // len(order))
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """The batch index of each row; a context window lists those of its own."""
+        size = self.x.shape[0] // len(self.chunks)
+        window = self.options.get("context_window")
+        listed = list(getattr(window, "index_list", ()))
+        anchor = getattr(window, "causal_anchor_index", None)
+        if anchor is not None and anchor >= 0:
+            listed = [anchor, *listed]
+        indices = listed if len(listed) == size else range(size)
+        return tuple(indices) * len(self.chunks)
+
+
+def _read(run: SamplingRun, call: Call) -> tuple[float | None, View]:
+    """Return the noise level, if a window asks for it, and what part of the picture x is.
+
+    Reads from the device once, and only for a window, or for a mask over a conditioning's area.
+    """
+    rows = call.x.shape[0]
+    wanted: list[Tensor] = []
+    if run.has_window:
+        levels = call.options["sigmas"] if run.in_sigmas else call.timesteps
+        wanted.append(levels.flatten()[:1])
+    in_areas = run.has_mask and run.canvas not in (None, call.latent)
+    if in_areas and call.tag is not None and len(call.tag) == rows:
+        wanted.append(call.tag[:, 1:].flatten())
+    values = torch.cat([tensor.float() for tensor in wanted]).tolist() if wanted else []
+    level = values.pop(0) if run.has_window else None
+    pairs = [(int(top), int(left)) for top, left in zip(values[::2], values[1::2], strict=True)]
+    corners = tuple(None if pair == roles.NO_AREA else pair for pair in pairs) or (None,) * rows
+    canvas = run.canvas if run.canvas and any(corners) else call.latent
+    return level, View(call.latent, canvas, corners, call.frames)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,14 +261,13 @@ class Share:
     """What one term adds to one slot.
 
     sides: (U,2,N,C) K and V. rows: (B,) the side of each row of the batch.
-    frames: the batch index of each row of one chunk, for masks with a frame for each.
     """
 
     sides: Tensor
     rows: Tensor
     weight: float
     mask: RunMask
-    frames: tuple[int, ...]
+    view: View
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,44 +278,28 @@ class Part:
     slots: Sequence[Tensor]
     rows: Tensor
     mask: RunMask
-    frames: tuple[int, ...]
+    view: View
 
     def share(self, position: int) -> Share | None:
         """Return the share of the slot at `position`, None where the term leaves it alone."""
         weight = self.term.weights[position]
         if weight == 0.0:
             return None
-        return Share(self.slots[position], self.rows, weight, self.mask, self.frames)
+        return Share(self.slots[position], self.rows, weight, self.mask, self.view)
 
 
-def _parts(
-    run: SamplingRun,
-    options: Mapping[str, Any],
-    x: Tensor,
-    timesteps: Tensor,
-    row_roles: Tensor,
-) -> list[Part]:
+def _parts(run: SamplingRun, call: Call) -> list[Part]:
     """Return the parts of the terms that are at work in this call; sides are looked up once."""
-    resident = run.resident(x.device, x.dtype)
-    latent = (x.shape[-2], x.shape[-1])
-    frames = _frames(options, x.shape[0])
+    level, view = _read(run, call)
+    resident = run.resident(call.x.device, call.x.dtype)
+    row_roles = call.row_roles
     parts: list[Part] = []
-    for i in run.open_terms(options, timesteps):
-        mask = run.mask(i, latent)
+    for i in run.open_terms(level):
+        mask = run.mask(i, view.canvas)
         if not mask.is_empty:
             rows = resident.rows[i].index_select(0, row_roles)
-            parts.append(Part(run.terms[i], resident.slots[i], rows, mask, frames))
+            parts.append(Part(run.terms[i], resident.slots[i], rows, mask, view))
     return parts
-
-
-def _frames(options: Mapping[str, Any], rows: int) -> tuple[int, ...]:
-    """Return the batch index of each row of one chunk; a context window lists them itself."""
-    size = rows // len(options.get("cond_or_uncond") or [0])
-    window = options.get("context_window")
-    listed = getattr(window, "index_list", None)
-    if listed is not None and len(listed) == size:
-        return tuple(listed)
-    return tuple(range(size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +331,7 @@ class SlotAttention:
         activations = extra_options.get("activations_shape")
         for share in self.shares:
             kv = share.sides.index_select(0, share.rows)  # (B,2,N,C)
-            mask = share.mask.on_layer(q, activations, share.frames)
+            mask = share.mask.on_layer(q, activations, share.view)
             out = add_identity(out, q, kv, share.weight, mask, attend, in_place=own)
             own = own or not out.requires_grad
         return out

@@ -7,7 +7,7 @@ with the row it belongs to, through every guider and into every ControlNet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import comfy.conds
@@ -18,6 +18,7 @@ from ..log import log_once
 KEY = "faithful_instantid_role"
 NEGATIVE = 0
 POSITIVE = 1
+NO_AREA = (-1, -1)
 
 _ROLE_OF_NAME = {
     "positive": POSITIVE,
@@ -27,12 +28,25 @@ _ROLE_OF_NAME = {
 }
 
 
+class RoleTag(comfy.conds.CONDRegular):
+    """(B,3) int32: the role of a row; the top and left of its area in latent cells, or NO_AREA.
+
+    ComfyUI cuts the latent to the area of a conditioning, and tells only this object where.
+    """
+
+    def process_cond(self, batch_size: int, area: Sequence[int] | None = None, **_: Any) -> RoleTag:
+        tag = self.cond.repeat(batch_size, 1)
+        if area is not None:
+            tag[:, 1:] = torch.tensor(area[-2:])
+        return RoleTag(tag)
+
+
 def tagged(cond: Mapping[str, Any], role: int) -> dict[str, Any]:
     """Return a copy of a conditioning's dict that carries `role`; a tag that is there stays."""
     model_conds = cond.get("model_conds", {})
     if KEY in model_conds:
         return dict(cond)
-    tag = comfy.conds.CONDRegular(torch.tensor([[float(role)]]))
+    tag = RoleTag(torch.tensor([[role, *NO_AREA]], dtype=torch.int32))
     return {**cond, "model_conds": {**model_conds, KEY: tag}}
 
 

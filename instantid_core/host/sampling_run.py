@@ -5,7 +5,7 @@ A run is made when sampling begins and is garbage when it ends; nothing of it ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..identity import Identity, IdentitySide
-from ..masks import Mask, frames_for, grid_of, is_all, on_grid, rendered
+from ..masks import Mask, grid_of, is_all, on_grid, rendered, resized
 from ..unet_layout import UNetLayout
 
 LATENT_SCALE = 8
@@ -91,13 +91,38 @@ def _table(
     return [part.view(len(sides), 2, tokens, -1) for part in parts]
 
 
+@dataclass(frozen=True)
+class View:
+    """Which part of the picture the rows of one UNet call show.
+
+    latent: (height, width) of the rows, in latent cells. canvas: of the whole picture.
+    corners: (top, left) of each row's part in the canvas; None where a row shows all of it.
+    frames: the batch index of each row.
+    """
+
+    latent: Grid
+    canvas: Grid
+    corners: tuple[Grid | None, ...]
+    frames: tuple[int, ...]
+
+
 class SamplingRun:
     """The state of one sampling run for the terms of one MODEL."""
 
-    def __init__(self, terms: tuple[AdapterTerm, ...], model_sampling: Any | None = None) -> None:
-        """model_sampling: ComfyUI's, to turn percents into sigmas; None: timesteps are used."""
+    def __init__(
+        self,
+        terms: tuple[AdapterTerm, ...],
+        model_sampling: Any | None = None,
+        canvas: Grid | None = None,
+    ) -> None:
+        """Start a run.
+
+        model_sampling: ComfyUI's, to turn percents into sigmas; None: timesteps are used.
+        canvas: (height, width) of the whole latent, if known.
+        """
         self.terms = terms
-        self._in_sigmas = model_sampling is not None
+        self.canvas = canvas
+        self.in_sigmas = model_sampling is not None
         to_noise = model_sampling.percent_to_sigma if model_sampling else _percent_to_timestep
         self._windows = [
             (float(to_noise(t.start_percent)), float(to_noise(t.end_percent))) for t in terms
@@ -112,24 +137,33 @@ class SamplingRun:
             self._residents[key] = Resident(self.terms, device, dtype)
         return self._residents[key]
 
-    def open_terms(self, options: Mapping[str, Any], timesteps: Tensor) -> list[int]:
-        """Return the terms whose window is open; reads the device once, if one has a window."""
-        if not any(term.has_window for term in self.terms):
-            return list(range(len(self.terms)))
-        levels = options["sigmas"] if self._in_sigmas else timesteps
-        level = float(levels.flatten()[0])
+    @property
+    def has_window(self) -> bool:
+        """Whether some term may be off at some step."""
+        return any(term.has_window for term in self.terms)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether some term has a mask."""
+        return any(term.mask is not None for term in self.terms)
+
+    def open_terms(self, noise_level: float | None) -> list[int]:
+        """Return the terms whose window is open at a sigma, or a timestep without `in_sigmas`.
+
+        noise_level may be None if no term has a window.
+        """
         return [
             i
             for i, (start, end) in enumerate(self._windows)
-            if not self.terms[i].has_window or end <= level <= start
+            if noise_level is None or not self.terms[i].has_window or end <= noise_level <= start
         ]
 
-    def mask(self, index: int, latent: Grid) -> RunMask:
-        """Return the mask of a term for a latent of (height, width) cells."""
-        key = (index, latent)
+    def mask(self, index: int, canvas: Grid) -> RunMask:
+        """Return the mask of a term for a picture of (height, width) latent cells."""
+        key = (index, canvas)
         if key not in self._masks:
             term = self.terms[index]
-            self._masks[key] = RunMask(term.mask, latent, smooth=term.smooth_mask)
+            self._masks[key] = RunMask(term.mask, canvas, smooth=term.smooth_mask)
         return self._masks[key]
 
 
@@ -141,34 +175,49 @@ def _percent_to_timestep(percent: float) -> float:
 class RunMask:
     """The mask of one term at one sampling size, on the grid of every layer that asked."""
 
-    def __init__(self, mask: Mask | None, latent: Grid, *, smooth: bool = False) -> None:
-        height, width = latent
+    def __init__(self, mask: Mask | None, canvas: Grid, *, smooth: bool = False) -> None:
+        height, width = canvas
         self._smooth = smooth
-        self._latent = latent
         self._frames: Tensor | None = None
+        self._size = (height * LATENT_SCALE, width * LATENT_SCALE)
         self._cache: dict[Any, Tensor] = {}
         self.is_empty = False
-        if term.mask is not None:
-            frames = rendered(term.mask, width * LATENT_SCALE, height * LATENT_SCALE)
+        if mask is not None:
+            frames = rendered(mask, self._size[1], self._size[0])
             self.is_empty = is_all(frames, 0.0)
             self._frames = None if is_all(frames, 1.0) else frames
 
-    def on_layer(
-        self, q: Tensor, activations: Sequence[int] | None, frames: Sequence[int]
-    ) -> Tensor | None:
+    def on_layer(self, q: Tensor, activations: Sequence[int] | None, view: View) -> Tensor | None:
         """Return the mask for the queries of a layer, (B or 1, n, 1) in their dtype; None: all.
 
         q: (B,n,C). activations: shape (B,C,h,w) of the block's activations, where known.
-        frames: the batch index of each row of one chunk; B is a multiple of its length.
         """
         if self._frames is None:
             return None
         known = (activations[-2], activations[-1]) if activations is not None else None
-        grid = grid_of(q.shape[1], known, self._latent)
-        key = (grid, tuple(frames), q.shape[0], q.device, q.dtype)
+        grid = grid_of(q.shape[1], known, view.latent)
+        key = (grid, view, q.device, q.dtype)
         if key not in self._cache:
-            picked = frames_for(on_grid(self._frames, *grid, smooth=self._smooth), list(frames))
-            if picked.shape[0] > 1:
-                picked = picked.repeat(q.shape[0] // picked.shape[0], 1, 1)
-            self._cache[key] = picked.to(device=q.device, dtype=q.dtype)
+            laid = self._on_grid(self._frames, grid, view)
+            self._cache[key] = laid.to(device=q.device, dtype=q.dtype)
         return self._cache[key]
+
+    def _on_grid(self, frames: Tensor, grid: Grid, view: View) -> Tensor:
+        """Return (1,n,1) where all rows are alike, else (B,n,1)."""
+        parts: dict[Grid | None, Tensor] = {
+            corner: on_grid(self._cut(frames, corner, view.latent), *grid, smooth=self._smooth)
+            for corner in dict.fromkeys(view.corners)
+        }
+        if len(parts) == 1 and frames.shape[0] == 1:
+            return parts[view.corners[0]]
+        rows = zip(view.corners, view.frames, strict=True)
+        return torch.stack([parts[corner][frame % frames.shape[0]] for corner, frame in rows])
+
+    def _cut(self, frames: Tensor, corner: Grid | None, latent: Grid) -> Tensor:
+        """Return the part of (F,H,W) that an area of `latent` cells at `corner` shows."""
+        if corner is None:
+            return frames
+        frames = resized(frames, *self._size)
+        top, left = LATENT_SCALE * corner[0], LATENT_SCALE * corner[1]
+        height, width = LATENT_SCALE * latent[0], LATENT_SCALE * latent[1]
+        return frames[:, top : top + height, left : left + width]
