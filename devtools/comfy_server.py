@@ -1,0 +1,347 @@
+"""Start a real ComfyUI server with this pack, queue prompts, follow them, and stop it.
+
+    with serve() as server:
+        result = server.run(prompt)
+
+The server runs on the CPU in a base folder of its own: the pack and the development-only nodes are
+linked into its custom_nodes, the stand-in models into its models, and nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".dev"
+PACK_NAME = "faithful-instantid"
+DEV_NODES = "instantid-dev-nodes"
+PHOTO = "example.png"  # a fresh ComfyUI has a picture of that name in its input folder
+START_LIMIT = 180.0  # seconds until the server must answer
+RUN_LIMIT = 300.0  # seconds that one prompt may take
+MODEL_FOLDERS = ("checkpoints", "controlnet", "instantid", "insightface", "loras", "vae")
+
+Prompt = dict[str, dict[str, Any]]
+Progress = Callable[[str, int, int], None]
+
+
+class ServerError(RuntimeError):
+    """The server did not start, refused a prompt, or failed in one; the text says what it said."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One prompt that went through: outputs and pictures by node id, and which nodes ran."""
+
+    outputs: dict[str, dict[str, Any]]
+    ran: tuple[str, ...]
+
+    def images(self, node: str) -> list[dict[str, str]]:
+        """Return the server's names of the pictures that a node saved or previewed."""
+        return self.outputs.get(node, {}).get("images", [])
+
+    def text(self, node: str) -> str:
+        return "\n".join(self.outputs.get(node, {}).get("text", []))
+
+
+class PromptFailedError(ServerError):
+    """A prompt was refused or a node in it raised.
+
+    message: all the server said in one text. node: the id of the node that raised, if one did.
+    """
+
+    def __init__(self, message: str, node: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.node = node
+
+
+@dataclass
+class Server:
+    """A running server. url: without a slash at its end. base: its base folder."""
+
+    url: str
+    base: Path
+    process: subprocess.Popen[bytes]
+    client: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def log_path(self) -> Path:
+        return self.base / "server.log"
+
+    @property
+    def log(self) -> str:
+        """All that the server has printed so far."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def get(self, path: str) -> Any:
+        """Return the JSON that the server answers to a GET."""
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, content: Any) -> Any:
+        """Return the JSON that the server answers to a POST; PromptFailedError if it refuses."""
+        body = json.dumps(content).encode()
+        request = urllib.request.Request(f"{self.url}{path}", body)
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            raise PromptFailedError(_refusal(error.read().decode(errors="replace"))) from error
+        return json.loads(text) if text else None
+
+    def queue(self, prompt: Prompt) -> str:
+        """Queue a prompt in API form and return its id; PromptFailedError when it does not validate."""
+        answer = self.post("/prompt", {"prompt": prompt, "client_id": self.client})
+        return answer["prompt_id"]
+
+    def run(
+        self, prompt: Prompt, progress: Progress | None = None, seconds: float = RUN_LIMIT
+    ) -> Result:
+        """Queue a prompt, follow it on the websocket to its end, and return what came out.
+
+        progress: called with a node's id, its step and its steps. Errors: PromptFailedError, with the
+        message of the node that raised; ServerError after `seconds`.
+        """
+        import websocket
+
+        address = f"{self.url.replace('http', 'ws', 1)}/ws?clientId={self.client}"
+        connection = websocket.create_connection(address, timeout=seconds)
+        try:
+            prompt_id = self.queue(prompt)
+            ran = _follow(connection, prompt_id, progress, time.monotonic() + seconds)
+        finally:
+            connection.close()
+        history = self.get(f"/history/{prompt_id}")[prompt_id]
+        return Result(history["outputs"], ran)
+
+    def fetch(self, image: dict[str, str]) -> bytes:
+        """Return the bytes of a picture named by a node's output."""
+        query = urllib.parse.urlencode(
+            {name: image[name] for name in ("filename", "subfolder", "type")}
+        )
+        with urllib.request.urlopen(f"{self.url}/view?{query}", timeout=60) as answer:
+            return answer.read()
+
+    def stop(self) -> None:
+        """End the server and everything it started."""
+        _end(self.process)
+
+
+@contextlib.contextmanager
+def serve(
+    models: Path | None = None,
+    base: Path | None = None,
+    *,
+    comfyui: Path | None = None,
+    python: str | Path | None = None,
+    pack: bool = True,
+    dev_nodes: bool = True,
+    port: int | None = None,
+    arguments: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    """Run a server for as long as the context lasts.
+
+    models: a folder like ComfyUI's models; the stand-ins unless named. base: kept afterwards if it
+    is named, else a temporary folder. comfyui: the tree, else that of COMFYUI_PATH, else the
+    private one. python: the interpreter, else this one. pack, dev_nodes: whether this pack and the
+    development-only nodes are linked in. arguments, environment: added to the server's.
+    """
+    comfyui = (comfyui or default_comfyui()).resolve()
+    python = python or sys.executable
+    models = models or standin_models(comfyui, python)
+    port = port or free_port()
+    with _folder(base) as folder:
+        lay_out(folder, models, pack=pack, dev_nodes=dev_nodes)
+        command = [
+            *(str(python), str(comfyui / "main.py"), "--cpu", "--disable-api-nodes"),
+            *("--base-directory", str(folder), "--database-url", "sqlite:///:memory:"),
+            *("--listen", "127.0.0.1", "--port", str(port), *arguments),
+        ]
+        variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+        with open(folder / "server.log", "wb") as log:
+            process = start_process(command, log, variables)
+        server = Server(f"http://127.0.0.1:{port}", folder, process)
+        try:
+            _wait_until_it_answers(server)
+            yield server
+        finally:
+            server.stop()
+
+
+def start_process(
+    command: list[str], log: Any, variables: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a process in a group of its own, which ends with this process even if it is killed."""
+    return subprocess.Popen(
+        command,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        env=variables,
+        start_new_session=os.name != "nt",
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    )
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process when the one that started it ends, however that happens."""
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def default_comfyui() -> Path:
+    """Return the ComfyUI tree that COMFYUI_PATH names, else the private one."""
+    own = os.environ.get("COMFYUI_PATH")
+    return Path(own) if own else STATE / "0.30.0" / "ComfyUI"
+
+
+def standin_models(comfyui: Path, python: str | Path) -> Path:
+    """Return the folder of stand-in models, made first if they are missing or out of date."""
+    models = STATE / "standins"
+    maker = ROOT / "devtools" / "make_standins.py"
+    subprocess.run([str(python), str(maker), str(comfyui), str(models)], check=True)
+    return models
+
+
+def lay_out(base: Path, models: Path, *, pack: bool = True, dev_nodes: bool = True) -> None:
+    """Make a base folder for a server: custom_nodes, models, input with a photo, output."""
+    for name in ("custom_nodes", "models", "input", "output", "user", "temp"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    _link(base / "custom_nodes" / PACK_NAME, ROOT if pack else None)
+    _link(base / "custom_nodes" / DEV_NODES, ROOT / "devtools" / "dev_nodes" if dev_nodes else None)
+    for name in MODEL_FOLDERS:
+        source = models / name
+        _link(base / "models" / name, source if source.is_dir() else None)
+    photo = STATE / "standins" / "portrait.png"
+    if photo.is_file():
+        shutil.copyfile(photo, base / "input" / PHOTO)
+
+
+def _link(place: Path, target: Path | None) -> None:
+    if place.is_symlink():
+        place.unlink()
+    if target is not None:
+        place.symlink_to(target.resolve(), target_is_directory=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _folder(base: Path | None) -> Iterator[Path]:
+    if base is not None:
+        base.mkdir(parents=True, exist_ok=True)
+        yield base.resolve()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="instantid-server-")).resolve()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_it_answers(server: Server) -> None:
+    end = time.monotonic() + START_LIMIT
+    while True:
+        if server.process.poll() is not None:
+            raise ServerError(
+                f"ComfyUI ended with code {server.process.returncode} before it answered. "
+                f"Its log ends:\n{server.log[-4000:]}"
+            )
+        try:
+            server.get("/system_stats")
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise ServerError(
+                    f"ComfyUI did not answer within {START_LIMIT:.0f} s. "
+                    f"Its log ends:\n{server.log[-4000:]}"
+                ) from None
+            time.sleep(0.1)
+
+
+def _follow(
+    connection: Any, prompt_id: str, progress: Progress | None, end: float
+) -> tuple[str, ...]:
+    """Read the websocket until the prompt ends; return the ids of the nodes that ran, in order."""
+    ran: list[str] = []
+    while True:
+        connection.settimeout(max(0.1, end - time.monotonic()))
+        message = _receive(connection)
+        if isinstance(message, bytes):
+            continue  # a preview picture
+        event = json.loads(message)
+        kind, data = event["type"], event["data"]
+        if data.get("prompt_id", prompt_id) != prompt_id:
+            continue
+        if kind == "execution_error":
+            raise PromptFailedError(data["exception_message"].strip(), data["node_id"])
+        if kind == "execution_interrupted":
+            raise PromptFailedError("The prompt was interrupted.")
+        if kind == "progress" and progress is not None:
+            progress(str(data.get("node")), data["value"], data["max"])
+        if kind == "executing":
+            if data["node"] is None:
+                return tuple(ran)
+            ran.append(data["node"])
+
+
+def _receive(connection: Any) -> str | bytes:
+    import websocket
+
+    try:
+        return connection.recv()
+    except websocket.WebSocketTimeoutException:
+        raise ServerError("The prompt took too long; the server's log says more.") from None
+
+
+def _refusal(text: str) -> str:
+    """Turn the server's refusal of a prompt into lines: what, then each input's complaint."""
+    try:
+        answer = json.loads(text)
+        lines = [f"{answer['error']['message']} {answer['error']['details']}".strip()]
+        for node, problem in answer.get("node_errors", {}).items():
+            for error in problem["errors"]:
+                what = f"{problem['class_type']} ({node}): {error['message']}"
+                lines.append(f"{what}: {error['details']}")
+    except (ValueError, KeyError, TypeError):
+        return text
+    return "\n".join(lines)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group: first politely, then not."""
+    for ask in (signal.SIGTERM, signal.SIGKILL if os.name != "nt" else signal.SIGTERM):
+        if process.poll() is not None:
+            return
+        if os.name == "nt":
+            process.terminate()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, ask)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
