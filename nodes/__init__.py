@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, faces, folders, keypoints, loaders
+from . import apply, faces, folders, keypoints, legacy, loaders
 
 __all__ = ["FaithfulInstantID", "folders"]
 
@@ -12,5 +12,8 @@ MODULES = (loaders, faces, keypoints, apply)
 class FaithfulInstantID(ComfyExtension):
     """What ComfyUI asks for the list of nodes."""
 
+    async def on_load(self) -> None:
+        await legacy.register_replacements()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [node for module in MODULES for node in module.NODES]
+        return [node for module in MODULES for node in module.NODES] + legacy.free_nodes()

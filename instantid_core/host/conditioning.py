@@ -118,7 +118,7 @@ def _face_control(
             f"The face embedding is a {type(identity).__name__} of another node pack. "
             "Connect this pack's Encode Face."
         )
-    _check_control_net(control_net, identity.context_width)
+    check_control_net(control_net, identity.context_width)
     checked = masks.checked(mask)
     return FaceControl(
         positive=identity.positive.tokens,
@@ -132,7 +132,7 @@ def _is_all(mask: object, value: float) -> bool:
     return isinstance(mask, Tensor) and masks.is_all(mask, value)
 
 
-def _check_control_net(control_net: Any, wanted: int) -> None:
+def check_control_net(control_net: Any, wanted: int) -> None:
     """Raise WrongModelError unless this is a ControlNet of IdentityNet's structure."""
     network: Any = getattr(control_net, "control_model", None)
     if not isinstance(control_net, comfy.controlnet.ControlNet) or not isinstance(

@@ -1,0 +1,264 @@
+"""What the seven node ids of the old InstantID pack predict, for workflows made with them.
+
+They differ from the published method on purpose: the all-in-one nodes leave the ten middle layers
+alone, masks are interpolated smoothly, keypoints are drawn at the photo's size, and the face tokens
+are the context of every ControlNet of the chain. The ways are this pack's: nothing lent is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..embeddings import negative_noise
+from ..errors import NoFaceError, WrongInputError
+from ..faces import FaceAnalyzer, FoundFace, as_analyzer
+from ..identity import Identity, NoIdentity
+from ..images import Picture, to_pictures
+from ..keypoints import draw_keypoints
+from ..log import log
+from ..unet_layout import SLOTS
+from .encode import encode_identity
+from .loading import Adapter
+from .model_patch import apply_adapter
+from .shared_context import Conditioning, apply_shared_context, contexts_of
+
+SEEDS = 1_000_000_007  # the old pack takes the sum of the embedding modulo this prime as its seed
+_OUTER_SLOTS = tuple(slot for slot in SLOTS if slot[0] != "middle")
+AVERAGE, NORM_AVERAGE, CONCAT = "average", "norm average", "concat"
+
+
+@dataclass(frozen=True, eq=False)
+class OldSettings:
+    """The widgets of the old all-in-one nodes.
+
+    weight: of the adapter. strength: of IdentityNet. start_percent, end_percent: 0..1 of the
+    sampling, for both. noise: 0..1 on the negative side. combine: how several photos become one
+    face. mask: (H, W) or (B, H, W) in 0..1, for the adapter and the positive conditioning.
+    """
+
+    weight: float
+    strength: float
+    start_percent: float
+    end_percent: float
+    noise: float
+    combine: str
+    mask: Tensor | None
+
+
+def apply_old_pack(
+    adapter: Adapter,
+    analysis: Any,
+    control_net: Any,
+    image: Tensor,
+    image_kps: Tensor | None,
+    model: Any,
+    positive: Conditioning,
+    negative: Conditioning,
+    settings: OldSettings,
+) -> tuple[Any, Conditioning, Conditioning]:
+    """Return (model, positive, negative) with adapter and IdentityNet applied the old way.
+
+    analysis: what FACEANALYSIS carries. image: (B, H, W, C), one person's photos. image_kps:
+    (B, H, W, C), whose faces are drawn; without a face it counts as drawn already.
+    Errors: NoFaceError without a face in `image`; WrongModelError; WrongInputError.
+    """
+    identity = _encoded(adapter, analysis, image, settings.noise, settings.combine)
+    window = (settings.start_percent, settings.end_percent)
+    patched = _patched(model, identity, settings.weight, window, settings.mask, middle=False)
+    conditionings = apply_shared_context(
+        positive,
+        negative,
+        control_net,
+        contexts_of(identity),
+        _hint(analysis, image, image_kps),
+        strength=settings.strength,
+        start_percent=settings.start_percent,
+        end_percent=settings.end_percent,
+        mask=settings.mask,
+    )
+    return patched, *conditionings
+
+
+def patch_old_attention(
+    adapter: Adapter,
+    analysis: Any,
+    image: Tensor,
+    model: Any,
+    *,
+    weight: float,
+    start_percent: float,
+    end_percent: float,
+    noise: float,
+    mask: Tensor | None,
+) -> tuple[Any, Identity]:
+    """Return the model with the adapter in all 70 layers, and the face for the ControlNet node."""
+    identity = _encoded(adapter, analysis, image, noise, AVERAGE)
+    window = (start_percent, end_percent)
+    return _patched(model, identity, weight, window, mask, middle=True), identity
+
+
+def apply_old_controlnet(
+    face_embeds: object,
+    control_net: Any,
+    image_kps: Tensor,
+    positive: Conditioning,
+    negative: Conditioning,
+    *,
+    strength: float,
+    start_percent: float,
+    end_percent: float,
+    mask: Tensor | None,
+) -> tuple[Conditioning, Conditioning]:
+    """Return (positive, negative) with IdentityNet chained on; strength 0 returns what came.
+
+    face_embeds: an Identity, or the old pack's dict of face tokens, `cond` and `uncond`.
+    image_kps: (B, H, W, C), drawn keypoints.
+    """
+    if isinstance(face_embeds, NoIdentity):
+        log.info("IdentityNet is not applied: %s", face_embeds.reason)
+        return positive, negative
+    contexts = _contexts(face_embeds)
+    if strength == 0:
+        return positive, negative
+    return apply_shared_context(
+        positive,
+        negative,
+        control_net,
+        contexts,
+        image_kps[..., :3],
+        strength=strength,
+        start_percent=start_percent,
+        end_percent=end_percent,
+        mask=mask,
+    )
+
+
+def draw_found_keypoints(analysis: Any, image: Tensor) -> Tensor:
+    """Return the largest face of each picture, drawn at the picture's size; black without any.
+
+    image: (B, H, W, C). Returns (F, H, W, 3) float32 in 0..1, for the F pictures with a face.
+    """
+    drawn = _drawn(analysis, image)
+    if drawn is None:
+        log.warning("No face was found in the picture: the keypoint picture stays black.")
+        return torch.zeros_like(image)
+    return drawn
+
+
+def _encoded(
+    adapter: Adapter, analysis: Any, image: Tensor, noise: float, combine: str
+) -> Identity:
+    face = combined(_embeddings(analysis, image), combine)
+    seed = int(face.sum().item()) % SEEDS
+    negative = negative_noise(face, noise, seed) if noise > 0 else None
+    return encode_identity(adapter, face, negative)
+
+
+def combined(embeddings: Tensor, how: str) -> Tensor:
+    """(M, 512) raw face embeddings -> (512,), or (M, 512) where they are kept side by side."""
+    if len(embeddings) == 1:
+        return embeddings[0]
+    if how == AVERAGE:
+        return embeddings.mean(dim=0)
+    if how == NORM_AVERAGE:
+        length = embeddings.norm(dim=0, keepdim=True)  # of each number over the photos
+        return (embeddings / length.clamp(min=1e-12)).mean(dim=0)
+    return embeddings
+
+
+def _patched(
+    model: Any,
+    identity: Identity,
+    weight: float,
+    window: tuple[float, float],
+    mask: Tensor | None,
+    *,
+    middle: bool,
+) -> Any:
+    return apply_adapter(
+        model,
+        identity,
+        weight=weight,
+        start_percent=window[0],
+        end_percent=window[1],
+        mask=mask,
+        slots=SLOTS if middle else _OUTER_SLOTS,
+        smooth_mask=True,
+    )
+
+
+def _hint(analysis: Any, image: Tensor, image_kps: Tensor | None) -> Tensor:
+    """Return drawn keypoints, (B, H, W, 3) in 0..1: of `image_kps`, else of the first photo."""
+    drawn = _drawn(analysis, image[:1] if image_kps is None else image_kps)
+    if drawn is not None:
+        return drawn
+    if image_kps is None:
+        log.warning("No face was found in the first photo: IdentityNet is shown no keypoints.")
+        return torch.zeros_like(image[:1, ..., :3])
+    log.warning("No face was found in image_kps: it is used as drawn keypoints, as it is.")
+    return image_kps[..., :3]
+
+
+def _drawn(analysis: Any, image: Tensor) -> Tensor | None:
+    def draw(analyzer: FaceAnalyzer, picture: Picture, face: FoundFace) -> Any:
+        height, width = picture.shape[:2]
+        return draw_keypoints(face.points.kps, width, height, scale=1.0)
+
+    pictures = _of_largest_faces(analysis, image, draw)
+    return torch.from_numpy(np.stack(pictures)).float() / 255.0 if pictures else None
+
+
+def _embeddings(analysis: Any, image: Tensor) -> Tensor:
+    """Return the raw embedding of the largest face of each picture that has one, (M, 512)."""
+
+    def embed(analyzer: FaceAnalyzer, picture: Picture, face: FoundFace) -> Any:
+        return analyzer.embed(picture, face)
+
+    found = _of_largest_faces(analysis, image, embed)
+    if not found:
+        count, height, width = image.shape[:3]
+        raise NoFaceError(
+            f"No face was found in the reference image ({count} of {width}x{height} pixels). "
+            "Take a photo in which one face is clearly visible, with some room around it."
+        )
+    return torch.from_numpy(np.stack(found))
+
+
+def _of_largest_faces(
+    analysis: Any, image: Tensor, make: Callable[[FaceAnalyzer, Picture, FoundFace], Any]
+) -> list[Any]:
+    """Return what `make` makes of the largest face of each picture that has a face."""
+    analyzer = as_analyzer(analysis)
+    pictures = to_pictures(image[..., :3])
+    made = [
+        make(analyzer, picture, faces[0])
+        for picture in pictures
+        if (faces := analyzer.find(picture).faces)
+    ]
+    if 0 < len(made) < len(pictures):
+        log.warning(
+            "%d of %d pictures have no face; they are left out.",
+            *(len(pictures) - len(made), len(pictures)),
+        )
+    return made
+
+
+def _contexts(face_embeds: object) -> tuple[Tensor, Tensor]:
+    """Return positive and negative face tokens, (M, N, D) each."""
+    if isinstance(face_embeds, Identity):
+        return contexts_of(face_embeds)
+    if isinstance(face_embeds, dict):
+        tokens = cast("dict[str, Any]", face_embeds)
+        positive, negative = tokens.get("cond"), tokens.get("uncond")
+        if isinstance(positive, Tensor) and isinstance(negative, Tensor):
+            return positive.float().cpu(), negative.float().cpu()
+    raise WrongInputError(
+        f"FACE_EMBEDS brought a {type(face_embeds).__name__}; wanted the face of InstantID Patch "
+        "Attention or of Encode Face. For several people take Apply IdentityNet."
+    )

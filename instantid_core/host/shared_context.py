@@ -1,0 +1,81 @@
+"""IdentityNet as the old pack attaches it: the face tokens become every ControlNet's context.
+
+`cross_attn_controlnet` reaches the whole chain of a conditioning, so ControlNets before and after
+lose their text, and a second identity overwrites the first. The old node ids keep that, because it
+is what their workflows were made with; `identitynet` is the way without it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.cldm.cldm
+from torch import Tensor
+
+from ..identity import Identity
+from .conditioning import check_control_net
+
+Conditioning = list[list[Any]]
+
+
+def apply_shared_context(
+    positive: Conditioning,
+    negative: Conditioning,
+    control_net: Any,
+    contexts: tuple[Tensor, Tensor],
+    hint: Tensor,
+    *,
+    strength: float,
+    start_percent: float,
+    end_percent: float,
+    mask: Tensor | None = None,
+) -> tuple[Conditioning, Conditioning]:
+    """Return both conditionings with `control_net` chained on and their context replaced.
+
+    contexts: face tokens (M, N, D) of the positive and the negative side; of M references kept
+    apart, ComfyUI gives one to each row of a batch.
+    hint: (B, H, W, 3) in 0..1; ComfyUI fits it to the sampling size.
+    mask: (H, W) or (B, H, W) in 0..1; becomes the mask of the positive conditioning.
+    Errors: WrongModelError for a ControlNet that cannot read these tokens.
+    """
+    if isinstance(getattr(control_net, "control_model", None), comfy.cldm.cldm.ControlNet):
+        check_control_net(control_net, contexts[0].shape[-1])
+    copies: dict[Any, Any] = {}
+
+    def chained(previous: Any) -> Any:
+        """One copy for each chain met, so that positive and negative are batched together."""
+        if previous not in copies:
+            copy = control_net.copy()
+            copy.set_cond_hint(hint.movedim(-1, 1), strength, (start_percent, end_percent))
+            copy.set_previous_controlnet(previous)
+            copies[previous] = copy
+        return copies[previous]
+
+    def attached(entry: list[Any], context: Tensor, extra: dict[str, Any]) -> list[Any]:
+        text, options = entry
+        control = {
+            "control": chained(options.get("control")),
+            "control_apply_to_uncond": False,
+            "cross_attn_controlnet": context,
+        }
+        return [text, {**options, **control, **extra}]
+
+    region = {} if mask is None else {"mask": _batched(mask), "set_area_to_bounds": False}
+    return (
+        [attached(entry, contexts[0], region) for entry in positive],
+        [attached(entry, contexts[1], {}) for entry in negative],
+    )
+
+
+def contexts_of(identity: Identity) -> tuple[Tensor, Tensor]:
+    """Return positive and negative face tokens, (M, N, D): each reference kept apart on its own."""
+    references = identity.face_embedding.reshape(-1, 512).shape[0]
+    positive, negative = (
+        side.tokens.reshape(references, -1, identity.context_width)
+        for side in (identity.positive, identity.negative)
+    )
+    return positive, negative
+
+
+def _batched(mask: Tensor) -> Tensor:
+    return mask if mask.ndim > 2 else mask.unsqueeze(0)

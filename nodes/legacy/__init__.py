@@ -1,0 +1,47 @@
+"""The seven node ids of the old InstantID pack: its workflows open, queue and predict as before.
+
+They are deprecated and registered only while nobody else holds their ids.
+"""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+import nodes as comfyui_nodes
+
+from ...instantid_core.log import log
+from .apply import ApplyInstantID, ApplyInstantIDAdvanced
+from .faces import FaceKeypointsPreprocessor, InstantIDFaceAnalysis
+from .loaders import InstantIDModelLoader
+from .replacements import register_replacements
+from .separate import ApplyInstantIDControlNet, InstantIDAttentionPatch
+
+__all__ = ["NODES", "free_nodes", "register_replacements"]
+
+NODES: list[type[io.ComfyNode]] = [
+    InstantIDModelLoader,
+    InstantIDFaceAnalysis,
+    ApplyInstantID,
+    ApplyInstantIDAdvanced,
+    FaceKeypointsPreprocessor,
+    InstantIDAttentionPatch,
+    ApplyInstantIDControlNet,
+]
+
+
+def free_nodes() -> list[type[io.ComfyNode]]:
+    """Return the old nodes whose id no other pack has registered; what is left out is logged."""
+    taken = [node.__name__ for node in NODES if _is_foreign(node.__name__)]
+    if taken:
+        log.warning(
+            "Another InstantID pack is loaded; its nodes stay as they are: %s.", ", ".join(taken)
+        )
+    return [node for node in NODES if node.__name__ not in taken]
+
+
+def _is_foreign(node_id: str) -> bool:
+    registered = comfyui_nodes.NODE_CLASS_MAPPINGS.get(node_id)
+    return registered is not None and registered.__module__ not in _OWN_MODULES
+
+
+_OWN_MODULES = {node.__module__ for node in NODES}
