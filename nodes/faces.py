@@ -289,6 +289,10 @@ class LoadIdentity(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        return folders.identity_problem(file)
+
+    @classmethod
     def execute(cls, adapter: Any, file: str) -> io.NodeOutput:
         return io.NodeOutput(load_identity(adapter, folders.identity_path(file)))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ..instantid_core.faces import pack_names
+from ..instantid_core.errors import MissingFileError
+from ..instantid_core.faces import FacePack, find_pack, pack_names
 
 ADAPTERS = "instantid"
 ADAPTER_EXTENSIONS = {".bin", ".safetensors", ".pt", ".pth"}
@@ -71,6 +72,19 @@ def face_packs() -> list[str]:
     return pack_names(face_pack_folders())
 
 
+def face_pack(name: str) -> FacePack:
+    """Return the files of a face pack; MissingFileError says where it was looked for."""
+    return find_pack(name, face_pack_folders())
+
+
+def face_pack_problem(name: str | None) -> bool | str:
+    """Return True if there is a complete face pack of that name, else what is wrong."""
+    try:
+        return name is None or bool(face_pack(name))
+    except MissingFileError as error:
+        return str(error)
+
+
 def identity_files() -> list[str]:
     """Return the names of the saved identities, for a list to choose from."""
     return folder_paths.get_filename_list(IDENTITIES)
@@ -79,6 +93,18 @@ def identity_files() -> list[str]:
 def identity_path(name: str) -> Path:
     """Return the path of a saved identity; FileNotFoundError if it is gone."""
     return Path(folder_paths.get_full_path_or_raise(IDENTITIES, _native(name)))
+
+
+def identity_problem(name: str | None) -> bool | str:
+    """Return True if there is a saved identity of that name, else what is wrong."""
+    if name is None or folder_paths.get_full_path(IDENTITIES, _native(name)) is not None:
+        return True
+    places = ", ".join(folder_paths.get_folder_paths(IDENTITIES))
+    there = ", ".join(identity_files()) or "no saved identity at all"
+    return (
+        f"There is no saved identity {name!r}. Looked in {places}; found {there}. Save one with "
+        "Save Identity, or choose one that is there."
+    )
 
 
 def new_identity_path(prefix: str) -> Path:

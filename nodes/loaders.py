@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..instantid_core.faces import AUTO, PROVIDERS, find_pack, open_analyzer
+from ..instantid_core.faces import AUTO, PROVIDERS, open_analyzer
 from ..instantid_core.host import load_adapter
 from . import folders, sockets
 
@@ -73,9 +73,12 @@ class LoadFaceAnalyzer(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, pack: str | None = None) -> bool | str:
+        return folders.face_pack_problem(pack)
+
+    @classmethod
     def execute(cls, pack: str, provider: str) -> io.NodeOutput:
-        found = find_pack(pack, folders.face_pack_folders())
-        return io.NodeOutput(open_analyzer(found, provider))
+        return io.NodeOutput(open_analyzer(folders.face_pack(pack), provider))
 
 
 NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadFaceAnalyzer]

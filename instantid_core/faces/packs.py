@@ -84,14 +84,14 @@ def _first(folder: Path, kind: str) -> Path | None:
 
 
 def _missing_text(name: str, roots: Sequence[Path], folders: Sequence[Path]) -> str:
-    place = (roots[0] if roots else Path("models") / "insightface") / "models" / name
+    place = (roots[0] if roots else Path("models") / "insightface") / "models" / DEFAULT_PACK
     looked = "\n".join(f"  {root}: {_contents(root)}" for root in dict.fromkeys(roots))
     seen = "".join(f"\n  {folder} lacks {_lacks(folder)}" for folder in folders)
     return (
         f"The face pack {name} was not found. Looked in these folders and everything below:\n"
         f"{looked}{seen}\n"
-        f"Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {place}, "
-        "then choose it again. devtools/download_models.py of this pack fetches them when you run "
+        f"Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {place} "
+        "and choose antelopev2. devtools/download_models.py of this pack fetches them when you run "
         "it."
     )
 

@@ -76,6 +76,10 @@ def choose_face(
     return Choice(faces, pick.index)
 
 
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
 def _size_words(picture: Picture) -> str:
     return f"{picture.shape[1]}x{picture.shape[0]}"
 
@@ -93,7 +97,7 @@ def _no_face_text(reference: Reference, search: Search, threshold: float) -> str
 def _no_such_face_text(reference: Reference, found: int) -> str:
     faces = "1 face" if found == 1 else f"{found} faces"
     return (
-        f"{reference.name[0].upper()}{reference.name[1:]} ({_size_words(reference.picture)}) has "
+        f"{_capital(reference.name)} ({_size_words(reference.picture)}) has "
         f"{faces}, numbered from 0; `index` asks for number {reference.pick.index}. The preview "
         "shows the numbers."
     )
@@ -126,7 +130,7 @@ def report(
     choices: Sequence[Choice],
     embeddings: dict[int, Embedding],
 ) -> str:
-    """Return one line per reference, and the warnings, as text for the user.
+    """Return one line per reference and the warnings, as text for the user; log the warnings.
 
     embeddings: of the references that were kept, by number.
     """
@@ -135,7 +139,10 @@ def report(
         _line(reference, choices[number], alike.get(number))
         for number, reference in enumerate(references)
     ]
-    return "\n".join([*lines, *_warnings(references, choices, alike)])
+    warnings = _warnings(references, choices, alike)
+    for warning in warnings:
+        log.warning("%s", warning)
+    return "\n".join([*lines, *(f"Warning: {warning}" for warning in warnings)])
 
 
 def mean_likeness(number: int, embeddings: dict[int, Embedding]) -> float | None:
@@ -170,13 +177,13 @@ def _warnings(
         name, face = references[number].name, choices[number].face
         if value is not None and value < OUTLIER_LIKENESS:
             texts.append(
-                f"Warning: {name} is unlike the others ({value:.2f}; photos of one person are "
+                f"{_capital(name)} is unlike the others ({value:.2f}; photos of one person are "
                 f"rarely below {OUTLIER_LIKENESS}). Does it show the same person? The preview "
                 "shows which face was taken."
             )
         if face.width < RECOGNISER_WIDTH:
             texts.append(
-                f"Warning: the face in {name} is only {face.width:.0f} pixels wide; below "
+                f"The face in {name} is only {face.width:.0f} pixels wide; below "
                 f"{RECOGNISER_WIDTH} the likeness suffers. Use a larger picture of it."
             )
     return texts
