@@ -201,6 +201,7 @@ def receive_with_retries(file: ModelFile, target: Path, timeout: float, pause: f
         try:
             receive(file, target, timeout)
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code < 500:
                 raise DownloadError(
                     f"{file.url} answered {error.code} {error.reason}. If it opens in a browser, "
