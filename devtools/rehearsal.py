@@ -1,6 +1,7 @@
 """Run the example workflow at full size: the real file formats and sizes, random weights, no GPU.
 
-    python3 devtools/rehearsal.py [--comfyui-version 0.30.0 | --comfyui PATH] [--files-only]
+    python3 devtools/rehearsal.py [--comfyui-version 0.30.0 | --comfyui PATH] [--rounds N]
+        [--files-only]
 
 Makes the SDXL checkpoint, IdentityNet, ip-adapter.bin and antelopev2's two ONNX files once (11.4 GB
 under .dev/full-size, reused by later runs), starts a real ComfyUI server on the CPU with them, and
@@ -17,26 +18,26 @@ import argparse
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import env
+from comfy_server import PHOTO, Server, serve
+from make_standins import save_portrait
 
 sys.dont_write_bytecode = True
 FOLDER = env.STATE / "full-size"
 MODELS = FOLDER / "models"
 WORKFLOW = env.ROOT / "example_workflows" / "api" / "instantid_basic.json"
 PROBE = env.ROOT / "devtools" / "full_size" / "probe.py"
-SIZE, STEPS, ROUNDS = 512, 2, 3
-START_LIMIT = 180.0  # seconds until the server answers
-FREE_LIMIT = 60.0  # seconds until ComfyUI has carried out /free
+SIZE, STEPS = 512, 2
+QUIET = 10  # seconds without change after which ComfyUI has carried out /free
 
 
 def say(text: str) -> None:
@@ -82,83 +83,22 @@ def check_machine() -> None:
 # --- the server --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Server:
-    """A ComfyUI server that answers."""
-
-    url: str
-    pid: int
-    log: Path
-    output: Path
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-
 @contextlib.contextmanager
 def serving(comfyui: Path) -> Iterator[Server]:
-    """Start a server in a folder of its own with this pack, the probe and the full-size models."""
-    with (
-        tempfile.TemporaryDirectory(prefix="run-", dir=FOLDER) as name,
-        contextlib.ExitStack() as s,
-    ):
+    """Run a server with this pack, the probe, a photo and the full-size models."""
+    with tempfile.TemporaryDirectory(prefix="run-", dir=FOLDER) as name:
         base = Path(name)
-        _fill_base(base)
-        port = _free_port()
-        log = base / "server.log"
-        process = subprocess.Popen(
-            _command(comfyui, base, port),
-            stdout=s.enter_context(log.open("wb")),
-            stderr=subprocess.STDOUT,
-            cwd=comfyui,
-        )
-        server = Server(f"http://127.0.0.1:{port}", process.pid, log, base / "output")
-        try:
-            _wait_until_it_answers(server, process)
-            yield server
-        except BaseException:
-            say(server.text[-6000:])
-            raise
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _fill_base(base: Path) -> None:
-    for folder in ("custom_nodes", "input", "output"):
-        (base / folder).mkdir()
-    (base / "models").symlink_to(MODELS)
-    (base / "custom_nodes" / "faithful-instantid").symlink_to(env.ROOT)
-    shutil.copy(PROBE, base / "custom_nodes" / "rehearsal_probe.py")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def _command(comfyui: Path, base: Path, port: int) -> list[str]:
-    return [
-        *(sys.executable, str(comfyui / "main.py"), "--cpu", "--bf16-unet"),
-        *("--base-directory", str(base), "--port", str(port), "--verbose", "DEBUG"),
-        *("--disable-api-nodes", "--database-url", "sqlite:///:memory:"),
-    ]
-
-
-def _wait_until_it_answers(server: Server, process: subprocess.Popen[bytes]) -> None:
-    from full_size.measure import get_json
-
-    deadline = time.monotonic() + START_LIMIT
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"The server ended with {process.returncode} before it answered.")
-        with contextlib.suppress(OSError):
-            get_json(f"{server.url}/system_stats")
-            return
-        time.sleep(0.5)
-    raise SystemExit(f"The server did not answer within {START_LIMIT:.0f} s.")
+        for folder in ("custom_nodes", "input"):
+            (base / folder).mkdir()
+        shutil.copy(PROBE, base / "custom_nodes" / "rehearsal_probe.py")
+        save_portrait(base / "input" / PHOTO)
+        arguments = ("--bf16-unet", "--verbose", "DEBUG")
+        with serve(MODELS, base, comfyui=comfyui, dev_nodes=False, arguments=arguments) as server:
+            try:
+                yield server
+            except BaseException:
+                say(server.log[-4000:])
+                raise
 
 
 # --- the rehearsal -----------------------------------------------------------------------------
@@ -182,7 +122,7 @@ def seeded(graph: Any, seed: int) -> Any:
     return with_inputs(graph, {"KSampler": {"seed": seed}})
 
 
-def rehearse(server: Server, figures: Any) -> tuple[float, float]:
+def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
     """Run everything on a server; fill `figures`; return the picture's spread and difference."""
     from full_size.measure import run_prompt
 
@@ -193,13 +133,13 @@ def rehearse(server: Server, figures: Any) -> tuple[float, float]:
 
     say("First picture, cold")
     first = seeded(with_face, 1)
-    figures.first = run_prompt(server.url, first, lambda: look("while sampling"))
+    figures.first = run_prompt(server, first, lambda: look("while sampling"))
     look("after the picture")
-    for number in range(ROUNDS):
+    for number in range(rounds):
         pair = [(figures.plain, plain), (figures.instantid, with_face)]
         for runs, graph in pair if number % 2 == 0 else reversed(pair):
-            say(f"Round {number + 1} of {ROUNDS}, {'with' if graph is with_face else 'without'}")
-            runs.append(run_prompt(server.url, seeded(graph, 2 + number)))
+            say(f"Round {number + 1} of {rounds}, {'with' if graph is with_face else 'without'}")
+            runs.append(run_prompt(server, seeded(graph, 2 + number)))
     release(server)
     look("after /free")
     return compare(server, figures.instantid[0], figures.plain[0])
@@ -208,43 +148,44 @@ def rehearse(server: Server, figures: Any) -> tuple[float, float]:
 def survey(server: Server) -> tuple[Any, int]:
     """Return what the server's probe finds, and the server's own memory in bytes."""
     from full_size.limits import process_memory
-    from full_size.measure import get_json
 
-    own = process_memory(server.pid)["own"]
-    return get_json(f"{server.url}/rehearsal/memory"), own
+    own = process_memory(server.process.pid)["own"]
+    return server.get("/rehearsal/memory"), own
 
 
 def release(server: Server) -> None:
-    """Ask ComfyUI for its own unload and wait until it has been carried out, or for a minute."""
-    from full_size.measure import post_json
-    from full_size.report import is_settled
+    """Ask ComfyUI for its own unload and wait until the server's memory has come to rest.
 
-    post_json(f"{server.url}/free", {"unload_models": True, "free_memory": True})
-    deadline = time.monotonic() + FREE_LIMIT
-    while time.monotonic() < deadline and not is_settled(survey(server)[0]):
+    It is watched from outside: looking into the server would hold what is about to be collected.
+    """
+    from full_size.limits import process_memory
+
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    last, quiet = 0, 0
+    while quiet < QUIET:
         time.sleep(1)
+        now = process_memory(server.process.pid)["own"]
+        quiet = quiet + 1 if now == last else 0
+        last = now
 
 
 def compare(server: Server, patched: Any, plain: Any) -> tuple[float, float]:
     """Return the spread of the InstantID picture and its mean distance from the plain one."""
+    import io
+
     import numpy as np
     from PIL import Image
 
     def read(run: Any) -> Any:
-        (found,) = [
-            image
-            for out in run.outputs.values()
-            for image in out.get("images", [])
-            if image["type"] == "output"
-        ]
-        path = server.output / found["subfolder"] / found["filename"]
-        return np.asarray(Image.open(path).convert("RGB"), np.float32)
+        images = [image for out in run.outputs.values() for image in out.get("images", [])]
+        (saved,) = [image for image in images if image["type"] == "output"]
+        return np.asarray(Image.open(io.BytesIO(server.fetch(saved))).convert("RGB"), np.float32)
 
     one, other = read(patched), read(plain)
     return float(one.std()), float(abs(one - other).mean())
 
 
-def run(comfyui: Path) -> int:
+def run(comfyui: Path, rounds: int) -> int:
     """Rehearse, print the tables, and return the exit code."""
     from full_size import report
     from full_size.measure import watching
@@ -252,10 +193,10 @@ def run(comfyui: Path) -> int:
     began = time.monotonic()
     figures = report.Figures()
     starting = time.monotonic()
-    with serving(comfyui) as server, watching(server.pid) as watch:
+    with serving(comfyui) as server, watching(server.process.pid) as watch:
         figures.started = time.monotonic() - starting
-        spread, difference = rehearse(server, figures)
-        log = server.text
+        spread, difference = rehearse(server, figures, rounds)
+        log = server.log
     figures.peak_own, figures.peak_resident = watch.peak_own, watch.peak_resident
     figures.whole = time.monotonic() - began
     (FOLDER / "rehearsal.json").write_text(json.dumps(asdict(figures), indent=1))
@@ -271,6 +212,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     env.add_arguments(parser)
     parser.add_argument("--files-only", action="store_true", help="make the model files and stop")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="pairs of pictures, with and without, to be timed"
+    )
     options = parser.parse_args()
     check_machine()
     environment = env.ensure(options.comfyui_version, options.comfyui)
@@ -282,7 +226,7 @@ def main() -> None:
         return
     # The files are made by a process of their own, whose memory is gone when the server starts.
     subprocess.run([sys.executable, __file__, *sys.argv[1:], "--files-only"], check=True)
-    raise SystemExit(run(environment.comfyui))
+    raise SystemExit(run(environment.comfyui, options.rounds))
 
 
 if __name__ == "__main__":

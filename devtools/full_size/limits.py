@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 GIB = 1 << 30
 MEMORY_WANTED = 17 * GIB
 MEMORY_ALLOWED = 22 * GIB
-MEMORY_LEFT_OVER = 3 * GIB // 2
+MEMORY_LEFT_OVER = 2 * GIB
 DISK_WANTED = 14 * 10**9
 
 MEMINFO = Path("/proc/meminfo")
@@ -42,6 +43,12 @@ def process_memory(pid: int | str) -> dict[str, int]:
         "resident": _field(status, "VmRSS:"),
         "own": _field(status, "RssAnon:"),
     }
+
+
+def processor_seconds(pid: int) -> float:
+    """Seconds that a process has spent computing, over all cores."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _field(path: Path, name: str) -> int:

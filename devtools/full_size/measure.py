@@ -6,48 +6,56 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
-import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .graph import Graph
-from .limits import GIB, MEMORY_ALLOWED, MEMORY_LEFT_OVER, available_memory, process_memory
+from .limits import (
+    GIB,
+    MEMORY_ALLOWED,
+    MEMORY_LEFT_OVER,
+    available_memory,
+    process_memory,
+    processor_seconds,
+)
 
-PROMPT_LIMIT = 900.0  # seconds; a prompt that takes longer than this hangs
+PROMPT_LIMIT = 1200.0  # seconds; a server that is silent for longer hangs
+
+
+class Server(Protocol):
+    """What is used of comfy_server.Server."""
+
+    url: str
+    client: str
+    process: subprocess.Popen[bytes]
+
+    def get(self, path: str) -> Any: ...
+
+    def queue(self, prompt: Graph) -> str: ...
 
 
 @dataclass
 class Run:
     """One prompt's times in seconds: each node that ran, by class; each step after the first.
 
-    The first step also moves models in, so that only the later ones tell the speed.
+    The first step also moves models in, so that only the later ones tell the speed. steps_cpu:
+    the processor seconds of the same steps, over all cores, which other programs hardly change.
     """
 
     nodes: dict[str, float] = field(default_factory=dict)
     steps: list[float] = field(default_factory=list)
+    steps_cpu: list[float] = field(default_factory=list)
     whole: float = 0.0
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
-def get_json(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=120) as answer:
-        return json.load(answer)
-
-
-def post_json(url: str, content: Any) -> Any:
-    request = urllib.request.Request(
-        url, json.dumps(content).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        text = answer.read()
-    return json.loads(text) if text else None
-
-
-def run_prompt(url: str, graph: Graph, on_first_step: Callable[[], None] | None = None) -> Run:
+def run_prompt(
+    server: Server, graph: Graph, on_first_step: Callable[[], None] | None = None
+) -> Run:
     """Queue a graph, follow it to its end, and return its times.
 
     on_first_step: called once when the first sampling step is done, while the second one runs.
@@ -55,56 +63,56 @@ def run_prompt(url: str, graph: Graph, on_first_step: Callable[[], None] | None 
     """
     import websocket
 
-    client = uuid.uuid4().hex
-    socket = websocket.create_connection(
-        f"{url.replace('http', 'ws', 1)}/ws?clientId={client}", timeout=PROMPT_LIMIT
-    )
-    with contextlib.closing(socket):
+    address = f"{server.url.replace('http', 'ws', 1)}/ws?clientId={server.client}"
+    connection = websocket.create_connection(address, timeout=PROMPT_LIMIT)
+    with contextlib.closing(connection):
         started = time.perf_counter()
-        queued = post_json(f"{url}/prompt", {"prompt": graph, "client_id": client})["prompt_id"]
-        run = _follow(_events(socket, queued), graph, on_first_step)
+        queued = server.queue(graph)
+        run = _follow(_events(connection, queued), graph, server.process.pid, on_first_step)
         run.whole = time.perf_counter() - started
-    run.outputs = get_json(f"{url}/history/{queued}")[queued]["outputs"]
+    run.outputs = server.get(f"/history/{queued}")[queued]["outputs"]
     return run
 
 
-def _events(socket: Any, prompt: str) -> Iterator[tuple[float, str, dict[str, Any]]]:
+Event = tuple[float, str, dict[str, Any]]
+
+
+def _events(connection: Any, prompt: str) -> Iterator[Event]:
     """Yield (seconds, kind, data) of one prompt's messages until it is done."""
     while True:
-        message = socket.recv()
+        message = connection.recv()
         if not isinstance(message, str):
-            continue
+            continue  # a preview picture
         content = json.loads(message)
-        data = content.get("data", {})
-        if data.get("prompt_id") == prompt:
-            yield time.perf_counter(), content["type"], data
-        if content["type"] == "execution_success" and data.get("prompt_id") == prompt:
+        kind, data = content["type"], content["data"]
+        if data.get("prompt_id") != prompt:
+            continue
+        yield time.perf_counter(), kind, data
+        if kind == "executing" and data["node"] is None:
             return
 
 
 def _follow(
-    events: Iterator[tuple[float, str, dict[str, Any]]],
-    graph: Graph,
-    on_first_step: Callable[[], None] | None,
+    events: Iterator[Event], graph: Graph, pid: int, on_first_step: Callable[[], None] | None
 ) -> Run:
-    run, node, since, last_step = Run(), None, 0.0, 0.0
+    run, node, since = Run(), None, 0.0
+    last_step, last_cpu = 0.0, 0.0
     for now, kind, data in events:
         if kind == "execution_error":
             raise SystemExit(f"{data['node_type']} failed: {data['exception_message']}")
         if kind == "executing":
             if node is not None:
                 run.nodes[node] = run.nodes.get(node, 0.0) + now - since
-            key = data.get("node")
+            key = data["node"]
             node, since = (graph[key]["class_type"] if key else None), now
         if kind == "progress" and node == "KSampler":
+            cpu = processor_seconds(pid)
             if data["value"] > 1:
                 run.steps.append(now - last_step)
-            elif on_first_step is not None:
+                run.steps_cpu.append(cpu - last_cpu)
+            last_step, last_cpu = now, cpu
+            if data["value"] == 1 and on_first_step is not None:
                 on_first_step()
-                on_first_step = None
-            last_step = time.perf_counter()
-    if node is not None:
-        run.nodes[node] = run.nodes.get(node, 0.0) + time.perf_counter() - since
     return run
 
 
