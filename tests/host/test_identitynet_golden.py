@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import nodes as comfy_nodes
 import pytest
 import torch
 from faithful_instantid.instantid_core.host import apply_adapter, apply_identitynet
 from safetensors import safe_open
+
+import nodes as comfy_nodes
 
 from .conftest import GOLDEN, relative_error
 from .predict import SIDES, conditioning, noise_of, predict
@@ -23,7 +24,7 @@ TOLERANCE = 1e-5  # fp32 rounding over two implementations; 3e-6 was measured
 def cases() -> list[tuple[int, float, float, str]]:
     """Timestep, weight, strength and mode of every golden prediction with IdentityNet in it."""
     with safe_open(GOLDEN / "official.safetensors", "pt") as file:
-        found = [match.groups() for name in file.keys() if (match := NAME.match(name))]
+        found = [match.groups() for name in list(file.keys()) if (match := NAME.match(name))]
     return [(int(t), float(ip), float(cn), mode) for t, ip, cn, mode in found if float(cn)]
 
 
