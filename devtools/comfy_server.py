@@ -108,7 +108,7 @@ class Server:
         return json.loads(text) if text else None
 
     def queue(self, prompt: Prompt) -> str:
-        """Queue a prompt in API form and return its id; PromptFailedError when it does not validate."""
+        """Queue a prompt in API form; return its id. PromptFailedError when it is not valid."""
         answer = self.post("/prompt", {"prompt": prompt, "client_id": self.client})
         return answer["prompt_id"]
 
@@ -117,8 +117,8 @@ class Server:
     ) -> Result:
         """Queue a prompt, follow it on the websocket to its end, and return what came out.
 
-        progress: called with a node's id, its step and its steps. Errors: PromptFailedError, with the
-        message of the node that raised; ServerError after `seconds`.
+        progress: called with a node's id, its step and its steps. Errors: PromptFailedError, with
+        the message of the node that raised; ServerError after `seconds`.
         """
         import websocket
 
@@ -155,6 +155,7 @@ def serve(
     pack: bool = True,
     dev_nodes: bool = True,
     port: int | None = None,
+    cpu: bool = True,
     arguments: Sequence[str] = (),
     environment: dict[str, str] | None = None,
 ) -> Iterator[Server]:
@@ -163,7 +164,8 @@ def serve(
     models: a folder like ComfyUI's models; the stand-ins unless named. base: kept afterwards if it
     is named, else a temporary folder. comfyui: the tree, else that of COMFYUI_PATH, else the
     private one. python: the interpreter, else this one. pack, dev_nodes: whether this pack and the
-    development-only nodes are linked in. arguments, environment: added to the server's.
+    development-only nodes are linked in. cpu: whether the server keeps off the GPU. arguments,
+    environment: added to the server's.
     """
     comfyui = (comfyui or default_comfyui()).resolve()
     python = python or sys.executable
@@ -172,8 +174,14 @@ def serve(
     with _folder(base) as folder:
         lay_out(folder, models, pack=pack, dev_nodes=dev_nodes)
         command = [
-            *(str(python), str(comfyui / "main.py"), "--cpu", "--disable-api-nodes"),
-            *("--base-directory", str(folder), "--database-url", "sqlite:///:memory:"),
+            *(str(python), str(comfyui / "main.py"), *(["--cpu"] if cpu else [])),
+            *(
+                "--disable-api-nodes",
+                "--base-directory",
+                str(folder),
+                "--database-url",
+                "sqlite:///:memory:",
+            ),
             *("--listen", "127.0.0.1", "--port", str(port), *arguments),
         ]
         variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}

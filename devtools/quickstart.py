@@ -1,0 +1,285 @@
+"""From an empty folder to a picture: set up everything, run the basic workflow once, and stop.
+
+    python3 devtools/quickstart.py
+
+Makes the private environment if it is missing (see env.py; torch is large), makes stand-in models,
+starts a real ComfyUI server on the CPU with this pack, queues the API form of
+example_workflows/instantid_basic.json on a public-domain portrait, saves the picture and the drawn
+keypoints, and stops the server. Nothing outside the folder .dev of the checkout is touched.
+
+The stand-in models have random weights: the picture means nothing. With --models DIR, a folder
+like ComfyUI's `models` that holds the real files, it shows the person of the photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import env
+from comfy_server import PHOTO, Prompt, Result, Server, ServerError, serve, standin_models
+
+WORKFLOW = env.ROOT / "example_workflows" / "api" / "instantid_basic.json"
+FOLDER = env.STATE / "quickstart"
+INSIDE = "INSTANTID_QUICKSTART_STARTED"  # set in the environment's own process: when it all began
+KEYPOINTS_NODE = "quickstart_keypoints"
+STANDIN_SIZE, STANDIN_STEPS = 512, 4
+BAR = 30
+# The loaders of the basic workflow: class, the input that names the file, folder of `models`.
+LOADERS = (
+    ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
+    ("ControlNetLoader", "control_net_name", "controlnet"),
+    ("IID_LoadAdapter", "file", "instantid"),
+)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the picture should be; None leaves what the workflow says."""
+
+    image: Path | None
+    prompt: str | None
+    steps: int | None
+    seed: int | None
+    width: int | None
+    height: int | None
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0],
+        epilog="Stand-in models have random weights: their pictures mean nothing.",
+    )
+    parser.add_argument("--image", type=Path, help="the photo; a portrait by NASA unless named")
+    parser.add_argument("--prompt", help="what the picture shows")
+    parser.add_argument("--steps", type=int, help=f"sampling steps ({STANDIN_STEPS}; real: 30)")
+    parser.add_argument("--seed", type=int, help="seed of the noise (1)")
+    parser.add_argument("--width", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
+    parser.add_argument("--height", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
+    parser.add_argument(
+        "--models", type=Path, metavar="DIR", help="a folder of real models, like ComfyUI's"
+    )
+    parser.add_argument("--output", type=Path, default=FOLDER, help="where the pictures go")
+    parser.add_argument(
+        "--serve", action="store_true", help="keep the server afterwards and print its URL"
+    )
+    env.add_arguments(parser)
+    options = parser.parse_args(arguments)
+    for name in ("width", "height"):
+        value = getattr(options, name)
+        if value is not None and (value < 64 or value % 8):
+            parser.error(f"--{name} is {value}; wanted a multiple of 8, at least 64")
+    if options.steps is not None and options.steps < 1:
+        parser.error(f"--steps is {options.steps}; wanted 1 or more")
+    if options.image is not None and not options.image.is_file():
+        parser.error(f"--image: there is no file {options.image}")
+    if options.models is not None and not options.models.is_dir():
+        parser.error(f"--models: there is no folder {options.models}")
+    return options
+
+
+def wishes_of(options: argparse.Namespace) -> Wishes:
+    """Return what was asked for; with stand-ins, small and few unless asked otherwise."""
+    standins = options.models is None
+    return Wishes(
+        options.image,
+        options.prompt,
+        options.steps or (STANDIN_STEPS if standins else None),
+        options.seed,
+        options.width or (STANDIN_SIZE if standins else None),
+        options.height or (STANDIN_SIZE if standins else None),
+    )
+
+
+def nodes_of(prompt: Prompt, kind: str) -> list[dict[str, Any]]:
+    """Return the inputs of all nodes of a class; there is at least one in the basic workflow."""
+    return [node["inputs"] for node in prompt.values() if node["class_type"] == kind]
+
+
+def make_prompt(wishes: Wishes, photo: str) -> Prompt:
+    """Return the basic workflow with the wishes in it, and a node that saves the keypoints."""
+    prompt: Prompt = json.loads(WORKFLOW.read_text(encoding="utf-8"))
+    for node in nodes_of(prompt, "LoadImage"):
+        node["image"] = photo
+    for node in nodes_of(prompt, "KSampler"):
+        _set(node, steps=wishes.steps, seed=wishes.seed)
+    for node in nodes_of(prompt, "EmptyLatentImage"):
+        _set(node, width=wishes.width, height=wishes.height)
+    (applied,) = nodes_of(prompt, "IID_Apply")
+    _set(prompt[applied["positive"][0]]["inputs"], text=wishes.prompt)
+    (size,) = nodes_of(prompt, "EmptyLatentImage")
+    prompt["quickstart_draw"] = {
+        "class_type": "IID_DrawKeypoints",
+        "inputs": {
+            "keypoints": applied["keypoints"],
+            "width": size["width"],
+            "height": size["height"],
+            "fit": applied["fit"],
+        },
+    }
+    prompt[KEYPOINTS_NODE] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["quickstart_draw", 0], "filename_prefix": "keypoints"},
+    }
+    return prompt
+
+
+def _set(inputs: dict[str, Any], **values: Any) -> None:
+    inputs.update({name: value for name, value in values.items() if value is not None})
+
+
+def use_files_of(prompt: Prompt, models: Path) -> None:
+    """Let the loaders name files that are in `models`, where the workflow's own are not."""
+    for kind, name, folder in LOADERS:
+        found = sorted(
+            str(path.relative_to(models / folder))
+            for path in (models / folder).rglob("*")
+            if path.suffix in {".safetensors", ".ckpt", ".bin", ".pth", ".pt"}
+        )
+        if not found:
+            raise SystemExit(f"There is no model file in {models / folder}; {kind} needs one.")
+        for node in nodes_of(prompt, kind):
+            if node[name] not in found:
+                print(f"{kind}: {node[name]} is not in {models / folder}; taking {found[0]}")
+                node[name] = found[0]
+
+
+class ProgressBar:
+    """Draws the sampler's steps as the server's websocket reports them."""
+
+    def __init__(self) -> None:
+        self._width = 0
+
+    def __call__(self, node: str, value: int, steps: int) -> None:
+        done = BAR * value // max(1, steps)
+        line = f"  [{'#' * done}{'.' * (BAR - done)}] step {value} of {steps}"
+        if sys.stdout.isatty():
+            print("\r" + line.ljust(self._width), end="", flush=True)
+            self._width = len(line)
+            if value >= steps:
+                print()
+        else:
+            print(line, flush=True)
+
+
+def save(server: Server, result: Result, node: str, path: Path) -> None:
+    """Write the one picture that a node saved."""
+    (image,) = result.images(node)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(server.fetch(image))
+
+
+def make_picture(server: Server, options: argparse.Namespace) -> None:
+    """Queue the workflow, show its progress, save both pictures and print where they are."""
+    wishes = wishes_of(options)
+    photo = PHOTO
+    if wishes.image is not None:
+        photo = f"photo{wishes.image.suffix}"
+        shutil.copyfile(wishes.image, server.base / "input" / photo)
+    prompt = make_prompt(wishes, photo)
+    if options.models is not None:
+        use_files_of(prompt, options.models)
+    began = time.monotonic()
+    result = server.run(prompt, ProgressBar(), seconds=24 * 3600)
+    say(f"Workflow done in {time.monotonic() - began:.1f} s")
+    (saver,) = (
+        key
+        for key, node in prompt.items()
+        if node["class_type"] == "SaveImage" and key != KEYPOINTS_NODE
+    )
+    output = options.output.resolve()
+    for node, name, what in (
+        (saver, "picture.png", "Picture"),
+        (KEYPOINTS_NODE, "keypoints.png", "Drawn keypoints"),
+    ):
+        save(server, result, node, output / name)
+        say(f"{what + ':':<17}{output / name}")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def run(options: argparse.Namespace, started: float) -> None:
+    """Do everything that needs the environment: this process runs in it."""
+    comfyui = options.comfyui.resolve()
+    began = time.monotonic()
+    standins = standin_models(comfyui, sys.executable)  # with real models: for their photo
+    if options.models is None:
+        say(f"Stand-in models ready in {time.monotonic() - began:.1f} s: {standins}")
+    models = standins if options.models is None else options.models.resolve()
+    began = time.monotonic()
+    with serve(
+        models,
+        FOLDER / "server",
+        comfyui=comfyui,
+        dev_nodes=options.models is None,
+        cpu=options.models is None or not has_gpu(),
+    ) as server:
+        say(f"ComfyUI up in {time.monotonic() - began:.1f} s; its log: {server.log_path}")
+        make_picture(server, options)
+        if options.models is None:
+            say(
+                "These are stand-in models with random weights: the picture means nothing. "
+                "It shows that everything runs. For real pictures, name a folder of real models "
+                "with --models."
+            )
+        say(f"Total: {time.time() - started:.1f} s")
+        if options.serve:
+            say(f"ComfyUI is at {server.url} until you press Ctrl-C")
+            server.process.wait()
+
+
+def set_up(options: argparse.Namespace) -> int:
+    """Make the environment, then run this script again with its interpreter."""
+    started = time.time()
+    ready = env.ensure(options.comfyui_version, options.comfyui)
+    say(f"Environment ready in {time.time() - started:.1f} s: {ready.python}")
+    arguments = [*sys.argv[1:], "--comfyui", str(ready.comfyui)]
+    command = [str(ready.python), str(Path(__file__).resolve()), *arguments]
+    variables = {**os.environ, INSIDE: str(started)}
+    if os.name != "nt":
+        os.execve(command[0], command, variables)
+    return subprocess.call(command, env=variables)
+
+
+def stop_politely(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def main() -> int:
+    options = parse()
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop_politely)
+    started = os.environ.pop(INSIDE, None)
+    try:
+        if started is None:
+            return set_up(options)
+        run(options, float(started))
+    except ServerError as error:
+        print(f"ComfyUI says:\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("Stopped.")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
