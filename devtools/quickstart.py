@@ -100,6 +100,12 @@ def wishes_of(options: argparse.Namespace) -> Wishes:
     )
 
 
+def id_of(prompt: Prompt, kind: str, besides: str = "") -> str:
+    """Return the id of the only node of a class, the node `besides` aside."""
+    (found,) = (k for k, node in prompt.items() if node["class_type"] == kind and k != besides)
+    return found
+
+
 def nodes_of(prompt: Prompt, kind: str) -> list[dict[str, Any]]:
     """Return the inputs of all nodes of a class; there is at least one in the basic workflow."""
     return [node["inputs"] for node in prompt.values() if node["class_type"] == kind]
@@ -156,10 +162,13 @@ def use_files_of(prompt: Prompt, models: Path) -> None:
 class ProgressBar:
     """Draws the sampler's steps as the server's websocket reports them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sampler: str) -> None:
+        self._sampler = sampler
         self._width = 0
 
     def __call__(self, node: str, value: int, steps: int) -> None:
+        if node != self._sampler:
+            return
         done = BAR * value // max(1, steps)
         line = f"  [{'#' * done}{'.' * (BAR - done)}] step {value} of {steps}"
         if sys.stdout.isatty():
@@ -189,13 +198,9 @@ def make_picture(server: Server, options: argparse.Namespace) -> None:
     if options.models is not None:
         use_files_of(prompt, options.models)
     began = time.monotonic()
-    result = server.run(prompt, ProgressBar(), seconds=24 * 3600)
+    result = server.run(prompt, ProgressBar(id_of(prompt, "KSampler")), seconds=24 * 3600)
     say(f"Workflow done in {time.monotonic() - began:.1f} s")
-    (saver,) = (
-        key
-        for key, node in prompt.items()
-        if node["class_type"] == "SaveImage" and key != KEYPOINTS_NODE
-    )
+    saver = id_of(prompt, "SaveImage", besides=KEYPOINTS_NODE)
     output = options.output.resolve()
     for node, name, what in (
         (saver, "picture.png", "Picture"),
@@ -226,7 +231,7 @@ def run(options: argparse.Namespace, started: float) -> None:
     began = time.monotonic()
     with serve(
         models,
-        FOLDER / "server",
+        options.output.resolve() / "server",
         comfyui=comfyui,
         dev_nodes=options.models is None,
         cpu=options.models is None or not has_gpu(),

@@ -1,0 +1,68 @@
+"""When a model file is gone, the answer names the file, the folder and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Started, failure, workflow
+
+FACES = "insightface/models/antelopev2"
+
+
+@contextmanager
+def without(path: Path) -> Iterator[None]:
+    """Take a file away for a while."""
+    target = path.readlink()
+    path.unlink()
+    try:
+        yield
+    finally:
+        path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("instantid/ip-adapter.bin", "InstantX/InstantID"),
+        (f"{FACES}/scrfd_10g_bnkps.onnx", "antelopev2"),
+        (f"{FACES}/glintr100.onnx", "antelopev2"),
+    ],
+)
+def test_a_missing_file_of_ours_is_named_with_its_folder_and_its_source(
+    started: Started, file: str, source: str
+) -> None:
+    with without(started.models / file):
+        message = failure(started.server.run, workflow()).message
+    name, folder = Path(file).name, Path(file).parent
+    assert name in message
+    assert str(folder) in message
+    assert source in message
+
+
+@pytest.mark.parametrize(
+    ("file", "node"),
+    [
+        ("controlnet/instantid-identitynet.safetensors", "ControlNetLoader"),
+        ("checkpoints/sd_xl_base_1.0.safetensors", "CheckpointLoaderSimple"),
+    ],
+)
+def test_for_a_missing_file_of_cores_loaders_the_workflow_itself_carries_folder_and_source(
+    started: Started, file: str, node: str
+) -> None:
+    name, folder = Path(file).name, Path(file).parent.name
+    with without(started.models / file):
+        message = failure(started.server.run, workflow()).message
+    assert name in message
+    assert node in message
+    text = (ROOT / "example_workflows" / "instantid_basic.json").read_text(encoding="utf-8")
+    (loader,) = (found for found in json.loads(text)["nodes"] if found["type"] == node)
+    (offered,) = loader["properties"]["models"]
+    assert offered["name"] == name
+    assert offered["directory"] == folder
+    assert offered["url"].startswith("https://huggingface.co/")
+    assert offered["url"].endswith(".safetensors")
