@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # Graph units. A column is a coloured group; its nodes stand one below the other.
-LAYOUT = {"gap": 34, "margin": 20, "title": 40, "columnGap": 40}
+# The Vue renderer draws the nodes of packs taller than the classic one, by `packExtra`.
+LAYOUT = {"gap": 40, "margin": 20, "title": 40, "columnGap": 40, "packExtra": 30}
 SIZES = {
     "LoadImage": (320, 360),
     "SaveImage": (420, 480),
@@ -56,7 +57,7 @@ class Graph:
         self,
         type: str,
         title: str | None = None,
-        size: tuple[int, int] | None = None,
+        box: tuple[int, int] | None = None,
         models: list[dict[str, str]] | None = None,
         **inputs: Any,
     ) -> Node:
@@ -69,7 +70,7 @@ class Graph:
                 "type": type,
                 "group": self.groups[-1]["key"],
                 "title": title,
-                "size": list(size or SIZES.get(type, NARROW)),
+                "size": list(box or SIZES.get(type, NARROW)),
                 "models": models or [],
                 "links": links,
                 "widgets": {n: v for n, v in inputs.items() if n not in links},
@@ -79,7 +80,7 @@ class Graph:
         return Node(key)
 
     def note(self, text: str, height: int = 200, width: int = 340) -> None:
-        self.add("MarkdownNote", title="Read me", size=(width, height), text=text.strip())
+        self.add("MarkdownNote", title="Read me", box=(width, height), text=text.strip())
 
     def spec(self) -> dict[str, Any]:
         """Return what frontend.js builds from."""

@@ -56,7 +56,7 @@
 
   /** One column for each group, left to right; inside a column the nodes stand one below the other. */
   function arrange(spec, nodes) {
-    const { gap, margin, title, columnGap } = spec.layout
+    const { gap, margin, title, columnGap, packExtra } = spec.layout
     let left = 0
     for (const group of spec.groups) {
       const members = spec.steps.filter((step) => step.group === group.key)
@@ -65,7 +65,8 @@
       let top = 0
       for (const step of members) {
         const node = nodes[step.key]
-        node.setSize([width, Math.max(node.computeSize()[1], step.size[1])])
+        const extra = step.type.startsWith('IID_') ? packExtra : 0
+        node.setSize([width, Math.max(node.computeSize()[1] + extra, step.size[1])])
         node.pos = [left, top + title]
         top += title + node.size[1] + gap
       }

@@ -1,0 +1,79 @@
+"""Every example workflow opens, converts and runs in the real frontend, in both renderers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faithful_instantid.devtools.frontend import Frontend
+
+from .conftest import ROOT, SCREENSHOTS
+
+EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"), key=lambda path: path.stem)
+QUICK = {"steps": 1, "width": 256, "height": 256}
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def overlapping(boxes: list[dict[str, Any]]) -> list[str]:
+    """Return the pairs of nodes that cover a common area of more than rounding."""
+    pairs: list[str] = []
+    for index, a in enumerate(boxes):
+        for b in boxes[index + 1 :]:
+            across = min(a["x"] + a["width"], b["x"] + b["width"]) - max(a["x"], b["x"])
+            down = min(a["y"] + a["height"], b["y"] + b["height"]) - max(a["y"], b["y"])
+            if across > 1 and down > 1:
+                pairs.append(f"{a['title']} ({a['id']}) and {b['title']} ({b['id']})")
+    return pairs
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_opens_without_a_complaint_converts_to_its_api_form_and_runs(
+    frontend: Frontend, path: Path
+) -> None:
+    frontend.load(read(path), path.stem)
+    frontend.call("fit")
+    frontend.screenshot(SCREENSHOTS / frontend.renderer / f"{path.stem}.png")
+    assert frontend.complaints() == []
+    assert overlapping(frontend.call("boxes")) == []
+    assert frontend.api_form() == read(path.parent / "api" / path.name)
+    frontend.call("setWidgets", QUICK)
+    entry = frontend.run()
+    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
+    assert any("images" in output for output in entry["outputs"].values())
+    assert frontend.complaints() == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_reads_left_to_right_and_says_what_it_does(path: Path) -> None:
+    workflow = read(path)
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    assert any(node["type"] == "MarkdownNote" for node in nodes.values())
+    backwards = [
+        (nodes[origin]["type"], nodes[target]["type"])
+        for _, origin, _, target, _, _ in workflow["links"]
+        if nodes[origin]["pos"][0] > nodes[target]["pos"][0]
+    ]
+    assert backwards == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_names_the_model_files_that_the_frontend_can_fetch(path: Path) -> None:
+    for node in read(path)["nodes"]:
+        named = {model["name"]: model["url"] for model in node["properties"].get("models", [])}
+        for value in node.get("widgets_values", []):
+            if isinstance(value, str) and value.endswith(".safetensors"):
+                assert named[value].startswith("https://huggingface.co/")
+
+
+def test_every_example_has_its_api_form_and_its_thumbnail() -> None:
+    assert len(EXAMPLES) >= 12
+    for path in EXAMPLES:
+        assert path.with_suffix(".jpg").is_file(), f"{path.stem} has no thumbnail"
+        assert (path.parent / "api" / path.name).is_file(), f"{path.stem} has no API form"
+    names = {path.name for path in EXAMPLES}
+    assert {path.name for path in (ROOT / "example_workflows" / "api").glob("*.json")} == names
