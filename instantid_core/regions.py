@@ -2,37 +2,152 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from .errors import WrongInputError
 from .fitting import Fit, fit
 from .keypoints import FacePoints, Keypoints
 
 
+class Shape(str, Enum):
+    """The form of a face region.
+
+    BOX: the detector's face box, as in the official demos. ELLIPSE: an ellipse around the whole
+    head, which follows the tilt of the face.
+    """
+
+    BOX = "box"
+    ELLIPSE = "ellipse"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """How a face becomes a region.
+
+    padding: how much larger it is on every side, in parts of the face's own size (its box's
+    longer side); negative is smaller. feather: width of the soft edge outside of that, in the
+    same unit; 0 is a hard edge.
+    """
+
+    shape: Shape = Shape.BOX
+    padding: float = 0.0
+    feather: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (-0.5 < self.padding <= 10 and 0 <= self.feather <= 10):
+            raise WrongInputError(
+                f"A face region with padding {self.padding:g} and feather {self.feather:g} cannot "
+                "be made. Padding from -0.5 to 10 and feather from 0 to 10 are wanted, in parts "
+                "of the face's size; 0 and 0 are the official box."
+            )
+
+
+OFFICIAL = Outline()
+
+
 @dataclass(frozen=True, eq=False)
 class FaceRegion:
-    """The face boxes of keypoints, filled: where the official demos let InstantID act.
+    """The faces of keypoints, filled: where the official demos let InstantID act.
 
-    Source: `control_mask` in the official infer_full.py. The boxes are fitted onto the picture
-    as the drawn keypoints are. A frame without a face is empty.
+    Source: `control_mask` in the official infer_full.py, which is the outline BOX without padding
+    and feather. The faces are fitted onto the picture as the drawn keypoints are. A frame without
+    a face is empty.
     """
 
     keypoints: Keypoints
     fit: Fit = Fit.CROP
+    outline: Outline = field(default=OFFICIAL)
 
     def render(self, width: int, height: int) -> Tensor:
-        """Return the mask for a picture of that size: (F,height,width) float32, 0 or 1, CPU."""
-        fitted = fit(self.keypoints, width, height, self.fit)
-        mask = torch.zeros(len(fitted.frames), height, width)
-        for frame, faces in zip(mask, fitted.frames, strict=True):
-            for face in faces:
-                _fill(frame, face)
-        return mask
+        """Return the mask for a picture of that size: (F,height,width) float32 in 0..1, CPU."""
+        return draw_regions(fit(self.keypoints, width, height, self.fit), self.outline)
 
 
-def _fill(frame: Tensor, face: FacePoints) -> None:
-    """Set the pixels of a face's box in `frame` (height,width) to 1, cut off at its sides."""
-    left, top, right, bottom = (max(0, int(side)) for side in face.box.tolist())
-    frame[top:bottom, left:right] = 1.0
+def draw_regions(fitted: Keypoints, outline: Outline = OFFICIAL) -> Tensor:
+    """Return the regions of faces on their own canvas: (F,height,width) float32 in 0..1, CPU.
+
+    Where regions of one frame overlap, the larger value counts.
+    """
+    mask = torch.zeros(len(fitted.frames), fitted.height, fitted.width)
+    draw = _add_box if outline.shape is Shape.BOX else _add_ellipse
+    for frame, faces in zip(mask, fitted.frames, strict=True):
+        for face in faces:
+            draw(frame, face, outline)
+    return mask
+
+
+def _add_box(frame: Tensor, face: FacePoints, outline: Outline) -> None:
+    """Raise `frame` (height,width) to a face's box."""
+    size = _size(face)
+    grow = np.array([-1, -1, 1, 1]) * outline.padding * size
+    left, top, right, bottom = (int(side) for side in (face.box + grow).tolist())
+    height, width = frame.shape
+    x = torch.arange(width, dtype=torch.float32)
+    y = torch.arange(height, dtype=torch.float32)
+    outside_x = torch.maximum(left - x, x - (right - 1)).clamp(min=0)
+    outside_y = torch.maximum(top - y, y - (bottom - 1)).clamp(min=0)
+    distance = torch.hypot(outside_x[None, :], outside_y[:, None])
+    if right > left and bottom > top:
+        _raise_to(frame, distance, outline.feather * size)
+
+
+def _add_ellipse(frame: Tensor, face: FacePoints, outline: Outline) -> None:
+    """Raise `frame` (height,width) to an ellipse around a face's head."""
+    centre, axes, turn = head_ellipse(face)
+    size = _size(face)
+    axes = np.maximum(axes + outline.padding * size, 1.0)
+    height, width = frame.shape
+    x = torch.arange(width, dtype=torch.float32) - float(centre[0])
+    y = torch.arange(height, dtype=torch.float32) - float(centre[1])
+    along_x = turn[0, 0] * x[None, :] + turn[1, 0] * y[:, None]
+    along_y = turn[0, 1] * x[None, :] + turn[1, 1] * y[:, None]
+    radius = torch.hypot(along_x / float(axes[0]), along_y / float(axes[1]))
+    distance = ((radius - 1) * float(axes.min())).clamp(min=0)
+    _raise_to(frame, distance, outline.feather * size)
+
+
+def head_ellipse(
+    face: FacePoints,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return an ellipse around a head: centre (2,), half axes (2,), and (2,2) its axes as columns.
+
+    The second axis runs from the eyes to the mouth, so that the ellipse tilts with the face. All
+    lengths follow from the distance between the eyes, or from eyes to mouth where a turned head
+    brings the eyes together; in a frontal face of average proportions the ellipse reaches from
+    the hair to the chin.
+    """
+    kps = face.kps.astype(np.float64)
+    eyes, mouth = kps[:2].mean(axis=0), kps[3:].mean(axis=0)
+    down = mouth - eyes
+    length = float(np.linalg.norm(down))
+    unit = max(float(np.linalg.norm(kps[1] - kps[0])), length / _EYES_TO_MOUTH, 1e-6)
+    down = down / length if length > 0 else np.array([0.0, 1.0])
+    turn = np.array([[down[1], down[0]], [-down[0], down[1]]])
+    return eyes + down * unit * _HEAD_CENTRE, np.array(_HEAD_AXES) * unit, turn
+
+
+# In distances between the eyes: from the eyes to the mouth, from the eyes down to the middle of
+# the head, half the head's width and height.
+_EYES_TO_MOUTH = 1.15
+_HEAD_CENTRE = 0.25
+_HEAD_AXES = (1.45, 1.85)
+
+
+def _size(face: FacePoints) -> float:
+    """The longer side of a face's box, in pixels."""
+    return float((face.box[2:] - face.box[:2]).max())
+
+
+def _raise_to(frame: Tensor, distance: Tensor, feather: float) -> None:
+    """Raise `frame` to 1 at distance 0, falling to 0 over `feather` pixels."""
+    if feather > 0:
+        value = (1 - distance / feather).clamp(min=0)
+    else:
+        value = (distance == 0).float()
+    torch.maximum(frame, value, out=frame)

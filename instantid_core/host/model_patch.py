@@ -17,9 +17,12 @@ from torch import Tensor
 
 from .. import masks
 from ..attention import add_identity
+from ..control import LayerWeights, WeightCurve, slot_weights
 from ..errors import WrongInputError, WrongModelError
+from ..fitting import Fit
 from ..identity import Identity, NoIdentity
 from ..log import log, log_once
+from ..people import People, PersonRegion, Together
 from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
 from . import roles
 from .sampling_run import AdapterTerm, RunMask, SamplingRun, View
@@ -32,7 +35,7 @@ Attention = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
 
 def apply_adapter(
     model: Any,
-    identity: Identity | NoIdentity,
+    identity: Identity | NoIdentity | People,
     *,
     weight: float = 0.8,
     start_percent: float = 0.0,
@@ -40,13 +43,18 @@ def apply_adapter(
     mask: Tensor | masks.Region | None = None,
     slots: Collection[Slot] = SLOTS,
     smooth_mask: bool = False,
+    layers: LayerWeights | None = None,
+    curve: WeightCurve | None = None,
+    fit: Fit = Fit.CROP,
 ) -> Any:
     """Return a clone of `model` that draws the identity; `model` itself stays as it is.
 
+    identity: one person, or several, each in the part of the picture that is theirs.
     weight: 0 is off, 0.8 the published default. start_percent, end_percent: 0..1 of the sampling.
     mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
     slots: the layers it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
-    by nearest neighbour.
+    by nearest neighbour. layers, curve: factors on the weight, by layer and over the sampling.
+    fit: how the faces of several people get onto the picture; as for IdentityNet.
     Applied again, identities add up. With weight 0, an all-zero mask or a window that never opens
     the model is returned as it came.
     Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
@@ -55,17 +63,34 @@ def apply_adapter(
         log.info("The InstantID adapter is not applied: %s", identity.reason)
         return model
     layout = _measured(model)
-    weight = _number(weight, "weight")
-    term = AdapterTerm(
-        identity=_fitting(identity, layout),
-        layout=layout,
-        weights=tuple(weight if slot in slots else 0.0 for slot in SLOTS),
-        start_percent=_number(start_percent, "start_percent"),
-        end_percent=_number(end_percent, "end_percent"),
-        mask=masks.checked(mask),
-        smooth_mask=smooth_mask,
-    )
-    return attach(model, term)
+    weights = slot_weights(_number(weight, "weight"), layers)
+    weights = tuple(w if s in slots else 0.0 for s, w in zip(SLOTS, weights, strict=True))
+    window = (_number(start_percent, "start_percent"), _number(end_percent, "end_percent"))
+    for one, factor, region in _one_by_one(identity, masks.checked(mask), fit):
+        term = AdapterTerm(
+            _fitting(one, layout),
+            layout,
+            tuple(factor * w for w in weights),
+            *window,
+            region,
+            smooth_mask,
+            curve,
+        )
+        model = attach(model, term)
+    return model
+
+
+def _one_by_one(
+    identity: Identity | People, mask: masks.Mask | None, fit: Fit
+) -> list[tuple[Identity, float, masks.Mask | None]]:
+    """Return each person's identity, factor on the weight, and mask."""
+    if not isinstance(identity, People):
+        return [(identity, 1.0, mask)]
+    together = Together(identity.persons, fit, mask)
+    return [
+        (person.identity, _number(person.weight, "weight"), PersonRegion(together, i))
+        for i, person in enumerate(identity.persons)
+    ]
 
 
 def attach(model: Any, term: AdapterTerm) -> Any:
@@ -133,18 +158,21 @@ def _does_nothing(term: AdapterTerm) -> bool:
         or term.start_percent > term.end_percent
     )
     masked_out = isinstance(term.mask, Tensor) and masks.is_all(term.mask, 0.0)
-    return never_open or masked_out or not any(term.weights)
+    flat = term.curve is not None and term.curve.is_off
+    return never_open or masked_out or flat or not any(term.weights)
 
 
 def _sample(executor: Any, *args: Any, **kwargs: Any) -> Any:
     """OUTER_SAMPLE: tag the conditionings of this run and give it a SamplingRun."""
     guider = executor.class_obj
-    roles.tag_all(guider.conds)
+    carried = roles.tag_all(guider.conds)
     options = guider.model_options["transformer_options"]  # a copy that belongs to this run
     sampling = guider.model_patcher.get_model_object("model_sampling")
     noise: Tensor = args[0] if args else kwargs["noise"]
     canvas = (noise.shape[-2], noise.shape[-1])
-    options[RUN] = SamplingRun(options[TERMS], sampling, canvas)
+    layout = options[TERMS][0].layout
+    people = [_fitting(identity, layout) for identity in carried]
+    options[RUN] = SamplingRun(options[TERMS], sampling, canvas, people)
     return executor(*args, **kwargs)
 
 
@@ -236,20 +264,21 @@ class Call:
 
 
 def _read(run: SamplingRun, call: Call) -> tuple[float | None, View]:
-    """Return the noise level, if a window asks for it, and what part of the picture x is.
+    """Return the noise level, if a schedule asks for it, and what part of the picture x is.
 
-    Reads from the device once, and only for a window, or for a mask over a conditioning's area.
+    Reads from the device once, and only for a window or a curve, or for a mask over a
+    conditioning's area.
     """
     rows = call.x.shape[0]
     wanted: list[Tensor] = []
-    if run.has_window:
+    if run.has_schedule:
         levels = call.options["sigmas"] if run.in_sigmas else call.timesteps
         wanted.append(levels.flatten()[:1])
     in_areas = run.has_mask and run.canvas not in (None, call.latent)
     if in_areas and call.tag is not None and len(call.tag) == rows:
         wanted.append(call.tag[:, 1:].flatten())
     values = torch.cat([tensor.float() for tensor in wanted]).tolist() if wanted else []
-    level = values.pop(0) if run.has_window else None
+    level = values.pop(0) if run.has_schedule else None
     pairs = [(int(top), int(left)) for top, left in zip(values[::2], values[1::2], strict=True)]
     corners = tuple(None if pair == roles.NO_AREA else pair for pair in pairs) or (None,) * rows
     canvas = run.canvas if run.canvas and any(corners) else call.latent
@@ -275,6 +304,7 @@ class Part:
     """What one term adds to one call of the UNet."""
 
     term: AdapterTerm
+    factor: float
     slots: Sequence[Tensor]
     rows: Tensor
     mask: RunMask
@@ -282,7 +312,7 @@ class Part:
 
     def share(self, position: int) -> Share | None:
         """Return the share of the slot at `position`, None where the term leaves it alone."""
-        weight = self.term.weights[position]
+        weight = self.factor * self.term.weights[position]
         if weight == 0.0:
             return None
         return Share(self.slots[position], self.rows, weight, self.mask, self.view)
@@ -298,7 +328,8 @@ def _parts(run: SamplingRun, call: Call) -> list[Part]:
         mask = run.mask(i, view.canvas)
         if not mask.is_empty:
             rows = resident.rows[i].index_select(0, row_roles)
-            parts.append(Part(run.terms[i], resident.slots[i], rows, mask, view))
+            factor = run.factor(i, level)
+            parts.append(Part(run.terms[i], factor, resident.slots[i], rows, mask, view))
     return parts
 
 

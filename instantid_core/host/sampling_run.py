@@ -12,8 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..control import PercentTable, WeightCurve
+from ..errors import WrongInputError
 from ..identity import Identity, IdentitySide
 from ..masks import Mask, grid_of, is_all, on_grid, rendered, resized
+from ..people import PersonRegion, Together
 from ..unet_layout import UNetLayout
 
 LATENT_SCALE = 8
@@ -27,7 +30,7 @@ class AdapterTerm:
     weights: one per slot, in the order of SLOTS; 0 leaves that slot alone.
     start_percent, end_percent: 0..1 of the sampling; the term is at work in between.
     mask: (F,H,W) float32 0..1, or a Region; None is everywhere. smooth_mask: laid over the layers'
-    grids bilinearly instead of by nearest neighbour.
+    grids bilinearly instead of by nearest neighbour. curve: a factor over the sampling.
     """
 
     identity: Identity
@@ -37,6 +40,7 @@ class AdapterTerm:
     end_percent: float
     mask: Mask | None
     smooth_mask: bool = False
+    curve: WeightCurve | None = None
 
     @property
     def has_window(self) -> bool:
@@ -48,29 +52,56 @@ class Resident:
     """K and V of all terms on one device in one dtype; a side that terms share is there once.
 
     slots[i][p]: (U,2,N,C), what slot p needs of term i: U sides, K and V.
-    rows[i]: (2,) int64, the side of term i in `slots` for each role (negative, positive).
+    rows[i]: (2 + people,) int64, the side of term i in `slots` for each role: negative, positive,
+    and each person that a conditioning carries.
     """
 
     def __init__(
-        self, terms: Sequence[AdapterTerm], device: torch.device, dtype: torch.dtype
+        self,
+        terms: Sequence[AdapterTerm],
+        carried: Sequence[Identity],
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         self.slots: list[list[Tensor]] = []
         self.rows: list[Tensor] = []
-        groups = _group_by_size(terms)
+        each = [_sides(terms, i, carried) for i in range(len(terms))]
+        groups = _group_by_size(each)
         tables = {size: _table(terms, sides, device, dtype) for size, sides in groups.items()}
-        for term in terms:
-            size = term.identity.positive.kv.numel()
+        for sides in each:
+            size = sides[0].kv.numel()
             order = [id(side) for side in groups[size]]
-            sides = (term.identity.negative, term.identity.positive)
             self.rows.append(torch.tensor([order.index(id(s)) for s in sides], device=device))
             self.slots.append(tables[size])
 
 
-def _group_by_size(terms: Sequence[AdapterTerm]) -> dict[int, list[IdentitySide]]:
+def _sides(
+    terms: Sequence[AdapterTerm], index: int, carried: Sequence[Identity]
+) -> list[IdentitySide]:
+    """Return what a term gives to the rows of each role.
+
+    Rows whose conditioning carries a person get that person from the first term, and nothing from
+    the others: K and V of zeros, which attention turns into zeros.
+    """
+    own = terms[index].identity
+    if not carried:
+        return [own.negative, own.positive]
+    if any(person.positive.kv.numel() != own.positive.kv.numel() for person in carried):
+        raise WrongInputError(
+            "A conditioning carries a person with another number of face tokens than the model's. "
+            "Encode both with the same `combine`."
+        )
+    if index == 0:
+        return [own.negative, own.positive, *(person.positive for person in carried)]
+    nothing = IdentitySide(own.positive.tokens, torch.zeros_like(own.positive.kv))
+    return [own.negative, own.positive, *(nothing for _ in carried)]
+
+
+def _group_by_size(each: Sequence[Sequence[IdentitySide]]) -> dict[int, list[IdentitySide]]:
     """Return the distinct sides of all terms, by the number of their K and V numbers."""
     groups: dict[int, dict[int, IdentitySide]] = {}
-    for term in terms:
-        for side in (term.identity.negative, term.identity.positive):
+    for sides in each:
+        for side in sides:
             groups.setdefault(side.kv.numel(), {})[id(side)] = side
     return {size: list(sides.values()) for size, sides in groups.items()}
 
@@ -114,33 +145,38 @@ class SamplingRun:
         terms: tuple[AdapterTerm, ...],
         model_sampling: Any | None = None,
         canvas: Grid | None = None,
+        carried: Sequence[Identity] = (),
     ) -> None:
         """Start a run.
 
         model_sampling: ComfyUI's, to turn percents into sigmas; None: timesteps are used.
-        canvas: (height, width) of the whole latent, if known.
+        canvas: (height, width) of the whole latent, if known. carried: people that single
+        conditionings bring along.
         """
         self.terms = terms
+        self._carried = carried
         self.canvas = canvas
         self.in_sigmas = model_sampling is not None
         to_noise = model_sampling.percent_to_sigma if model_sampling else _percent_to_timestep
         self._windows = [
             (float(to_noise(t.start_percent)), float(to_noise(t.end_percent))) for t in terms
         ]
+        self._percents = PercentTable(to_noise) if any(t.curve for t in terms) else None
         self._residents: dict[tuple[torch.device, torch.dtype], Resident] = {}
         self._masks: dict[tuple[int, Grid], RunMask] = {}
+        self._shares: dict[tuple[Together, Grid], Tensor] = {}
 
     def resident(self, device: torch.device, dtype: torch.dtype) -> Resident:
         """Return K and V on `device` in `dtype`, copied there at the first call."""
         key = (device, dtype)
         if key not in self._residents:
-            self._residents[key] = Resident(self.terms, device, dtype)
+            self._residents[key] = Resident(self.terms, self._carried, device, dtype)
         return self._residents[key]
 
     @property
-    def has_window(self) -> bool:
-        """Whether some term may be off at some step."""
-        return any(term.has_window for term in self.terms)
+    def has_schedule(self) -> bool:
+        """Whether some term is not the same at every step."""
+        return any(term.has_window or term.curve for term in self.terms)
 
     @property
     def has_mask(self) -> bool:
@@ -150,7 +186,7 @@ class SamplingRun:
     def open_terms(self, noise_level: float | None) -> list[int]:
         """Return the terms whose window is open at a sigma, or a timestep without `in_sigmas`.
 
-        noise_level may be None if no term has a window.
+        noise_level may be None without a schedule.
         """
         return [
             i
@@ -158,13 +194,33 @@ class SamplingRun:
             if noise_level is None or not self.terms[i].has_window or end <= noise_level <= start
         ]
 
+    def factor(self, index: int, noise_level: float | None) -> float:
+        """Return the factor of a term's curve at a sigma, or a timestep without `in_sigmas`."""
+        curve = self.terms[index].curve
+        if curve is None or noise_level is None or self._percents is None:
+            return 1.0
+        return curve.at(self._percents.percent(noise_level))
+
     def mask(self, index: int, canvas: Grid) -> RunMask:
         """Return the mask of a term for a picture of (height, width) latent cells."""
         key = (index, canvas)
         if key not in self._masks:
             term = self.terms[index]
-            self._masks[key] = RunMask(term.mask, canvas, smooth=term.smooth_mask)
+            frames = self._rendered(term.mask, canvas)
+            self._masks[key] = RunMask(frames, canvas, smooth=term.smooth_mask)
         return self._masks[key]
+
+    def _rendered(self, mask: Mask | None, canvas: Grid) -> Tensor | None:
+        """(F,H,W); what people share of a picture is made once for all of them."""
+        if mask is None:
+            return None
+        height, width = (LATENT_SCALE * side for side in canvas)
+        if not isinstance(mask, PersonRegion):
+            return rendered(mask, width, height)
+        key = (mask.together, canvas)
+        if key not in self._shares:
+            self._shares[key] = mask.together.shares(width, height)
+        return self._shares[key][mask.index]
 
 
 def _percent_to_timestep(percent: float) -> float:
@@ -175,15 +231,15 @@ def _percent_to_timestep(percent: float) -> float:
 class RunMask:
     """The mask of one term at one sampling size, on the grid of every layer that asked."""
 
-    def __init__(self, mask: Mask | None, canvas: Grid, *, smooth: bool = False) -> None:
+    def __init__(self, frames: Tensor | None, canvas: Grid, *, smooth: bool = False) -> None:
+        """frames: (F,H,W) in 0..1, of any size; None is everywhere."""
         height, width = canvas
         self._smooth = smooth
         self._frames: Tensor | None = None
         self._size = (height * LATENT_SCALE, width * LATENT_SCALE)
         self._cache: dict[Any, Tensor] = {}
         self.is_empty = False
-        if mask is not None:
-            frames = rendered(mask, self._size[1], self._size[0])
+        if frames is not None:
             self.is_empty = is_all(frames, 0.0)
             self._frames = None if is_all(frames, 1.0) else frames
 

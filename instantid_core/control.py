@@ -1,0 +1,172 @@
+"""How strongly an identity acts, layer by layer and step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .errors import WrongInputError
+from .unet_layout import SLOTS, Slot
+
+# The blocks of an SDXL UNet that have cross-attention, in the order of the calculation.
+GROUPS: tuple[tuple[str, int], ...] = (
+    ("input", 4),
+    ("input", 5),
+    ("input", 7),
+    ("input", 8),
+    ("middle", 0),
+    ("output", 0),
+    ("output", 1),
+    ("output", 2),
+    ("output", 3),
+    ("output", 4),
+    ("output", 5),
+)
+_DOWN, _UP = 4, 6  # how many of them come before and after the middle
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """Factors on the weight, one for each of GROUPS; 1 leaves a group as it is."""
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(GROUPS) or not all(map(math.isfinite, self.values)):
+            raise WrongInputError(
+                f"The layer weights are {len(self.values)} numbers: {list(self.values)}. Wanted: "
+                f"{len(GROUPS)} numbers with commas between: four for the down blocks, one for "
+                "the middle, six for the up blocks. 1 leaves a block as it is, 0 turns it off."
+            )
+
+    @classmethod
+    def of_parts(cls, down: float, middle: float, up: float) -> LayerWeights:
+        """Return the weights with one factor for each of the three parts of the UNet."""
+        return cls((down,) * _DOWN + (middle,) + (up,) * _UP)
+
+    @classmethod
+    def parsed(cls, text: str) -> LayerWeights:
+        """Return the weights written as eleven numbers with commas or spaces between."""
+        return cls(tuple(_numbers(text, "layer weights")))
+
+    def of_slot(self, slot: Slot) -> float:
+        """Return the factor for a cross-attention layer of the UNet."""
+        return self.values[GROUPS.index(slot[:2])]
+
+    def of_residual(self, block: int | None) -> float:
+        """Return the factor for IdentityNet's residual of an input block; None is the middle.
+
+        A block without cross-attention goes with the next one that has it.
+        """
+        if block is None:
+            return self.values[_DOWN]
+        later = [i for i, (_, index) in enumerate(GROUPS[:_DOWN]) if index >= block]
+        return self.values[later[0] if later else _DOWN - 1]
+
+
+def slot_weights(weight: float, layers: LayerWeights | None) -> tuple[float, ...]:
+    """Return the weight of every cross-attention layer, in the order of SLOTS."""
+    if layers is None:
+        return (weight,) * len(SLOTS)
+    return tuple(weight * layers.of_slot(slot) for slot in SLOTS)
+
+
+@dataclass(frozen=True)
+class WeightCurve:
+    """A factor on the weight over the sampling, straight between points.
+
+    points: (percent, factor), percent from 0 (begin of the sampling) to 1, ascending; before the
+    first and after the last point the factor stays.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        percents = [percent for percent, _ in self.points]
+        finite = all(math.isfinite(number) for point in self.points for number in point)
+        if not percents or not finite or percents != sorted(percents):
+            raise _curve_error(str(list(self.points)))
+
+    def at(self, percent: float) -> float:
+        """Return the factor at a share of the sampling, 0..1."""
+        before = self.points[0]
+        for point in self.points:
+            if percent <= point[0]:
+                return _between(before, point, percent)
+            before = point
+        return before[1]
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the factor is 0 all the time."""
+        return not any(factor for _, factor in self.points)
+
+
+class PercentTable:
+    """From a noise level back to the share of the sampling it stands for."""
+
+    def __init__(self, noise_level: Callable[[float], float]) -> None:
+        """noise_level: the level at a share of the sampling, falling from share 0 to share 1."""
+        self._levels = [noise_level(i / _TABLE) for i in range(_TABLE + 1)]
+
+    def percent(self, level: float) -> float:
+        """Return the share, 0..1; between the table's levels it is straight."""
+        later = next((i for i, known in enumerate(self._levels) if known <= level), _TABLE)
+        if later == 0:
+            return 0.0
+        above, below = self._levels[later - 1], self._levels[later]
+        part = (above - level) / (above - below) if math.isfinite(above) and above > below else 1.0
+        return (later - 1 + min(max(part, 0.0), 1.0)) / _TABLE
+
+
+_TABLE = 256
+
+EASES: dict[str, Callable[[float], float]] = {
+    "linear": lambda x: x,
+    "ease_in": lambda x: x * x,
+    "ease_out": lambda x: 1 - (1 - x) ** 2,
+    "ease_in_out": lambda x: x * x * (3 - 2 * x),
+}
+_STEPS = 32
+
+
+def eased(ease: str, start: float, end: float) -> WeightCurve:
+    """Return a curve from a factor at the begin to one at the end of the sampling.
+
+    ease: linear, ease_in (slow at first), ease_out (slow at last), ease_in_out.
+    """
+    points = [(i / _STEPS, EASES[ease](i / _STEPS)) for i in range(_STEPS + 1)]
+    return WeightCurve(tuple((x, start + (end - start) * y) for x, y in points))
+
+
+def parse_curve(text: str) -> WeightCurve:
+    """Return the curve written as points: "0:1, 0.5:0.8, 1:0"."""
+    points: list[tuple[float, float]] = []
+    for part in text.replace(";", ",").replace("\n", ",").split(","):
+        if part.strip():
+            numbers = _numbers(part.replace(":", " "), "weight curve")
+            if len(numbers) != 2:
+                raise _curve_error(text)
+            points.append((numbers[0], numbers[1]))
+    return WeightCurve(tuple(points))
+
+
+def _between(a: tuple[float, float], b: tuple[float, float], percent: float) -> float:
+    if b[0] <= a[0] or percent >= b[0]:
+        return b[1]
+    return a[1] + (b[1] - a[1]) * (percent - a[0]) / (b[0] - a[0])
+
+
+def _numbers(text: str, what: str) -> Sequence[float]:
+    try:
+        return [float(part) for part in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise WrongInputError(f"The {what} are {text!r}; wanted: numbers.") from error
+
+
+def _curve_error(found: str) -> WrongInputError:
+    return WrongInputError(
+        f"The weight curve is {found!r}. Wanted: points as share of the sampling : factor, with "
+        'commas between, shares ascending from 0 to 1; for example "0:1, 0.5:0.8, 1:0".'
+    )

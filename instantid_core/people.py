@@ -1,0 +1,177 @@
+"""Several people in one picture: who they are, which face and which part of it is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from .errors import WrongInputError
+from .fitting import Fit, fit
+from .identity import Identity
+from .keypoints import FacePoints, Keypoints
+from .masks import Mask, rendered, resized
+from .regions import OFFICIAL, Outline, draw_regions
+
+BY_PLACE = -1  # of `choose_faces`: each person takes the face of their own place in the list
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One of several people.
+
+    faces: their own face in every frame of a pose photo or video; None if only `mask` says where
+    they are. mask: where they may work, (F,H,W) float32 in 0..1 or a Region; None is the region
+    of their face. outline: how that region is made of the face. weight, strength: factors on the
+    adapter's weight and on IdentityNet's strength.
+    """
+
+    identity: Identity
+    faces: Keypoints | None = None
+    mask: Mask | None = None
+    outline: Outline = field(default=OFFICIAL)
+    weight: float = 1.0
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """What a list of people carries; their order is the order they were added in."""
+
+    persons: tuple[Person, ...]
+
+    def with_one_more(self, person: Person) -> People:
+        """Return a longer list; this one stays as it is."""
+        return People((*self.persons, person))
+
+
+NOBODY = People(())
+
+_ORDERS: dict[str, Callable[[FacePoints], float]] = {
+    "left_to_right": lambda face: float(face.box[0] + face.box[2]),
+    "top_to_bottom": lambda face: float(face.box[1] + face.box[3]),
+    "largest": lambda face: -float((face.box[2] - face.box[0]) * (face.box[3] - face.box[1])),
+}
+ORDERS = tuple(_ORDERS)
+
+
+def choose_faces(keypoints: Keypoints, order: str, index: int, place: int) -> Keypoints:
+    """Return keypoints with one face per frame: the one with the number `index` in an order.
+
+    order: one of ORDERS. index: from 0; BY_PLACE takes `place`, the person's place in the list.
+    Where no frame has more than one face, it is taken whatever the number. A frame with fewer
+    faces than that has none for this person.
+    Raises WrongInputError if no frame has such a face.
+    """
+    if order not in _ORDERS:
+        raise WrongInputError(f"The order is {order!r}; wanted one of: {', '.join(ORDERS)}.")
+    most = max(len(frame) for frame in keypoints.frames)
+    number = place if index == BY_PLACE else index
+    if most == 1 and index == BY_PLACE:
+        number = 0
+    if number >= most:
+        raise WrongInputError(
+            f"Person {place + 1} would take face number {number} ({order}, counted from 0), but "
+            f"the keypoints hold {most} face{'' if most == 1 else 's'} at most. Use a pose photo "
+            "with a face for everybody (pick = all in Face Keypoints), another number, or a mask "
+            "instead of keypoints."
+        )
+    frames = tuple(
+        tuple(sorted(frame, key=_ORDERS[order])[number : number + 1]) for frame in keypoints.frames
+    )
+    return replace(keypoints, frames=frames)
+
+
+def fitted_faces(
+    people: Sequence[Person], width: int, height: int, mode: Fit
+) -> list[Keypoints | None]:
+    """Return each person's faces on a canvas of `width` x `height`; None for who has none.
+
+    Faces from pictures of one size are taken to be of one pose photo: they share one cut, so that
+    people keep their places to each other.
+    """
+    found: list[Keypoints | None] = [None] * len(people)
+    sizes = {(p.faces.width, p.faces.height) for p in people if p.faces is not None}
+    for size in sizes:
+        group = {
+            i: person.faces
+            for i, person in enumerate(people)
+            if person.faces is not None and (person.faces.width, person.faces.height) == size
+        }
+        together = Keypoints(*size, (tuple(f for kps in group.values() for f in kps.faces),))
+        moved = iter(fit(together, width, height, mode).faces)
+        for i, kps in group.items():
+            frames = tuple(tuple(next(moved) for _ in frame) for frame in kps.frames)
+            found[i] = Keypoints(width, height, frames)
+    return found
+
+
+def all_faces(people: Sequence[Person], width: int, height: int, mode: Fit) -> Keypoints:
+    """Return everybody's faces on one canvas, frame by frame; a shorter video starts over."""
+    each = [kps for kps in fitted_faces(people, width, height, mode) if kps is not None]
+    count = max((len(kps.frames) for kps in each), default=1)
+    frames = tuple(
+        tuple(face for kps in each for face in kps.frames[n % len(kps.frames)])
+        for n in range(count)
+    )
+    return Keypoints(width, height, frames)
+
+
+class Together:
+    """Where each of several people may work: masks that sum to at most 1.
+
+    Where masks overlap they share, in proportion; what no mask covers belongs to nobody.
+    """
+
+    def __init__(self, people: Sequence[Person], mode: Fit, limit: Mask | None = None) -> None:
+        """limit: a mask on top of everybody's own, for all of them."""
+        self._people = tuple(people)
+        self._fit = mode
+        self._limit = limit
+
+    def shares(self, width: int, height: int) -> Tensor:
+        """Return (P,F,height,width) float32 in 0..1, on the CPU; sums over P are at most 1."""
+        fitted = fitted_faces(self._people, width, height, self._fit)
+        masks = [
+            _own_mask(person, faces, width, height)
+            for person, faces in zip(self._people, fitted, strict=True)
+        ]
+        limit = [] if self._limit is None else [_sized(self._limit, width, height)]
+        count = max(len(mask) for mask in (*masks, *limit))
+        stacked = torch.stack([_frames(mask, count) for mask in masks])
+        stacked = stacked / stacked.sum(dim=0).clamp(min=1.0)
+        return stacked * _frames(limit[0], count) if limit else stacked
+
+
+@dataclass(frozen=True, eq=False)
+class PersonRegion:
+    """The part of a picture that is one person's, as soon as its size is known."""
+
+    together: Together
+    index: int
+
+    def render(self, width: int, height: int) -> Tensor:
+        """Return the mask for a picture of that size: (F,height,width) float32 in 0..1, CPU."""
+        return self.together.shares(width, height)[self.index]
+
+
+def _own_mask(person: Person, faces: Keypoints | None, width: int, height: int) -> Tensor:
+    """(F,height,width): a person's mask before anything is shared."""
+    if person.mask is not None:
+        return _sized(person.mask, width, height)
+    if faces is None:
+        return torch.ones(1, height, width)
+    return draw_regions(faces, person.outline)
+
+
+def _sized(mask: Mask, width: int, height: int) -> Tensor:
+    return resized(rendered(mask, width, height), height, width)
+
+
+def _frames(mask: Tensor, count: int) -> Tensor:
+    """(F,H,W) -> (count,H,W); a shorter mask starts over."""
+    if len(mask) == count:
+        return mask
+    return mask[torch.arange(count) % len(mask)]
