@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,8 +34,8 @@ sys.dont_write_bytecode = True
 FOLDER = env.STATE / "full-size"
 MODELS = FOLDER / "models"
 WORKFLOW = env.ROOT / "example_workflows" / "api" / "instantid_basic.json"
-PROBE = env.ROOT / "devtools" / "full_size" / "probe.py"
 SIZE, STEPS = 512, 2
+FREE_LIMIT = 120.0  # seconds that ComfyUI's unload may take
 QUIET = 10  # seconds without change after which ComfyUI has carried out /free
 
 
@@ -86,11 +85,12 @@ def check_machine() -> None:
 @contextlib.contextmanager
 def serving(comfyui: Path) -> Iterator[Server]:
     """Run a server with this pack, the probe, a photo and the full-size models."""
+    from full_size.measure import add_probe
+
     with tempfile.TemporaryDirectory(prefix="run-", dir=FOLDER) as name:
         base = Path(name)
-        for folder in ("custom_nodes", "input"):
-            (base / folder).mkdir()
-        shutil.copy(PROBE, base / "custom_nodes" / "rehearsal_probe.py")
+        add_probe(base)
+        (base / "input").mkdir()
         save_portrait(base / "input" / PHOTO)
         arguments = ("--bf16-unet", "--verbose", "DEBUG")
         with serve(MODELS, base, comfyui=comfyui, dev_nodes=False, arguments=arguments) as server:
@@ -133,7 +133,9 @@ def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
 
     say("First picture, cold")
     first = seeded(with_face, 1)
-    figures.first = run_prompt(server, first, lambda: look("while sampling"))
+    figures.first = run_prompt(
+        server, first, lambda step: look("while sampling") if step == 1 else None
+    )
     look("after the picture")
     for number in range(rounds):
         pair = [(figures.plain, plain), (figures.instantid, with_face)]
@@ -148,9 +150,10 @@ def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
 def survey(server: Server) -> tuple[Any, int]:
     """Return what the server's probe finds, and the server's own memory in bytes."""
     from full_size.limits import process_memory
+    from full_size.measure import MEMORY_ROUTE
 
     own = process_memory(server.process.pid)["own"]
-    return server.get("/rehearsal/memory"), own
+    return server.get(MEMORY_ROUTE), own
 
 
 def release(server: Server) -> None:
@@ -161,8 +164,8 @@ def release(server: Server) -> None:
     from full_size.limits import process_memory
 
     server.post("/free", {"unload_models": True, "free_memory": True})
-    last, quiet = 0, 0
-    while quiet < QUIET:
+    last, quiet, deadline = 0, 0, time.monotonic() + FREE_LIMIT
+    while quiet < QUIET and time.monotonic() < deadline:
         time.sleep(1)
         now = process_memory(server.process.pid)["own"]
         quiet = quiet + 1 if now == last else 0

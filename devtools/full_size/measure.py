@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from .graph import Graph
@@ -24,6 +26,18 @@ from .limits import (
 )
 
 PROMPT_LIMIT = 1200.0  # seconds; a server that is silent for longer hangs
+
+
+OnStep = Callable[[int], None]
+PROBE = Path(__file__).with_name("probe.py")
+MEMORY_ROUTE = "/rehearsal/memory"
+
+
+def add_probe(base: Path) -> None:
+    """Put the probe into a server's base folder before it starts; it answers at MEMORY_ROUTE."""
+    nodes = base / "custom_nodes"
+    nodes.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PROBE, nodes / "rehearsal_probe.py")
 
 
 class Server(Protocol):
@@ -53,12 +67,10 @@ class Run:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
-def run_prompt(
-    server: Server, graph: Graph, on_first_step: Callable[[], None] | None = None
-) -> Run:
+def run_prompt(server: Server, graph: Graph, on_step: OnStep | None = None) -> Run:
     """Queue a graph, follow it to its end, and return its times.
 
-    on_first_step: called once when the first sampling step is done, while the second one runs.
+    on_step: called with the number of each sampling step that is done, while the next one runs.
     SystemExit with the server's message if the prompt fails.
     """
     import websocket
@@ -68,7 +80,7 @@ def run_prompt(
     with contextlib.closing(connection):
         started = time.perf_counter()
         queued = server.queue(graph)
-        run = _follow(_events(connection, queued), graph, server.process.pid, on_first_step)
+        run = _follow(_events(connection, queued), graph, server.process.pid, on_step)
         run.whole = time.perf_counter() - started
     run.outputs = server.get(f"/history/{queued}")[queued]["outputs"]
     return run
@@ -92,9 +104,7 @@ def _events(connection: Any, prompt: str) -> Iterator[Event]:
             return
 
 
-def _follow(
-    events: Iterator[Event], graph: Graph, pid: int, on_first_step: Callable[[], None] | None
-) -> Run:
+def _follow(events: Iterator[Event], graph: Graph, pid: int, on_step: OnStep | None) -> Run:
     run, node, since = Run(), None, 0.0
     last_step, last_cpu = 0.0, 0.0
     for now, kind, data in events:
@@ -111,8 +121,8 @@ def _follow(
                 run.steps.append(now - last_step)
                 run.steps_cpu.append(cpu - last_cpu)
             last_step, last_cpu = now, cpu
-            if data["value"] == 1 and on_first_step is not None:
-                on_first_step()
+            if on_step is not None:
+                on_step(data["value"])
     return run
 
 

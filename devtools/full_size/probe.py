@@ -122,7 +122,10 @@ def sessions(objects: Iterable[object]) -> list[int]:
 
 
 def survey() -> dict[str, Any]:
-    """Return the bytes the pack holds by kind, each counted once, and those of all tensors."""
+    """Return the bytes the pack holds by kind, each counted once, and those of all tensors.
+
+    objects: how many objects, functions and modules of the pack there are.
+    """
     objects = gc.get_objects()
     starts: dict[str, list[object]] = {"identities": [], "weights": [], "other": []}
     for kind, thing in roots(pack_prefix(), objects):
@@ -134,7 +137,8 @@ def survey() -> dict[str, Any]:
         held[kind] = sum(size for address, size in reached.items() if address not in counted)
         counted |= reached.keys()
     tensors = sum(storages(live_tensors(objects)).values())
-    return {"pack": held, "tensors": tensors, "sessions": sessions(objects)}
+    count = sum(len(things) for things in starts.values())
+    return {"pack": held, "objects": count, "tensors": tensors, "sessions": sessions(objects)}
 
 
 def live_tensors(objects: Iterable[object]) -> Iterator[torch.Tensor]:
