@@ -28,7 +28,7 @@ PRIVATE = ("devtools/", "tests/", ".ci/", ".git", ".comfyignore")
 
 # Warnings of the portability linter that are meant to be: core imports no comfy, so it reads
 # pickles with torch.load, which runs no code in them with weights_only.
-KNOWN_WARNINGS = ("torch.load()",)
+KNOWN_WARNINGS = ("torch.load",)
 
 
 def tool(name: str) -> str:

@@ -53,7 +53,7 @@ def test_a_tensor_kept_by_a_closure_of_the_pack_is_counted_but_shared_ones_only_
 
 def test_layers_of_the_pack_are_counted_as_weights_and_those_of_others_are_not() -> None:
     before = held()
-    foreign = torch.nn.Linear(100, 100)
+    foreign = torch.nn.Bilinear(10, 10, 100)
     assert held() == before
     layer = type("Resampler", (torch.nn.Linear,), {"__module__": "faithful_instantid.x"})(30, 10)
     found = held()

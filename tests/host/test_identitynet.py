@@ -477,8 +477,8 @@ class TestRefusals:
     def test_a_net_of_another_architecture_is_refused(
         self, official: Official, identity: Identity
     ) -> None:
-        net = comfy.controlnet.ControlNet(torch.nn.Linear(2, 2), load_device=torch.device("cpu"))
-        assert "a ControlNet with a torch.nn.modules.linear network" in self.refused(
+        net = comfy.controlnet.ControlNet(torch.nn.PReLU(), load_device=torch.device("cpu"))
+        assert "a ControlNet with a torch.nn.modules.activation network" in self.refused(
             official, identity, net
         )
 
