@@ -33,6 +33,7 @@ STATE = ROOT / ".dev"
 PACK_NAME = "faithful-instantid"
 DEV_NODES = "instantid-dev-nodes"
 PHOTO = "example.png"  # a fresh ComfyUI has a picture of that name in its input folder
+PORTRAIT = "portrait.png"
 START_LIMIT = 180.0  # seconds until the server must answer
 RUN_LIMIT = 300.0  # seconds that one prompt may take
 MODEL_FOLDERS = ("checkpoints", "controlnet", "instantid", "insightface", "loras", "vae")
@@ -226,14 +227,17 @@ def default_comfyui() -> Path:
 
 def standin_models(comfyui: Path, python: str | Path) -> Path:
     """Return the folder of stand-in models, made first if they are missing or out of date."""
-    models = STATE / "standins"
     maker = ROOT / "devtools" / "make_standins.py"
-    subprocess.run([str(python), str(maker), str(comfyui), str(models)], check=True)
-    return models
+    command = [str(python), str(maker), str(comfyui), str(STATE / "standins")]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Path(done.stdout.splitlines()[-1])
 
 
 def lay_out(base: Path, models: Path, *, pack: bool = True, dev_nodes: bool = True) -> None:
-    """Make a base folder for a server: custom_nodes, models, input with a photo, output."""
+    """Make a base folder for a server: custom_nodes, models, input, output.
+
+    A portrait.png in `models`, as the stand-ins have one, becomes the picture in `input`.
+    """
     for name in ("custom_nodes", "models", "input", "output", "user", "temp"):
         (base / name).mkdir(parents=True, exist_ok=True)
     _link(base / "custom_nodes" / PACK_NAME, ROOT if pack else None)
@@ -241,7 +245,7 @@ def lay_out(base: Path, models: Path, *, pack: bool = True, dev_nodes: bool = Tr
     for name in MODEL_FOLDERS:
         source = models / name
         _link(base / "models" / name, source if source.is_dir() else None)
-    photo = STATE / "standins" / "portrait.png"
+    photo = models / PORTRAIT
     if photo.is_file():
         shutil.copyfile(photo, base / "input" / PHOTO)
 

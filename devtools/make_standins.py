@@ -1,15 +1,19 @@
-"""Make the stand-in models in a folder laid out like ComfyUI's `models`.
+"""Make the stand-in models in a folder laid out like ComfyUI's `models`, and print its path.
 
-    <environment's python> devtools/make_standins.py COMFYUI MODELS
+    <environment's python> devtools/make_standins.py COMFYUI PARENT
 
-Nothing is downloaded; it takes seconds. A folder that is up to date is left as it is.
+Nothing is downloaded; it takes seconds. The folder lies in PARENT and is named by what the models
+are made from, so that a change of that makes a new one and never touches files in use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import os
+import shutil
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -39,11 +43,6 @@ def fingerprint() -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def up_to_date(models: Path) -> bool:
-    marker = models / "standins.sha256"
-    return marker.is_file() and marker.read_text() == fingerprint()
-
-
 def start_comfyui(comfyui: Path) -> None:
     """Make ComfyUI's modules importable, on the CPU."""
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
@@ -62,8 +61,6 @@ def make_models(models: Path) -> None:
         importlib.import_module(f"{standins}.{name}") for name in ("faces", "sdxl", "adapter")
     )
     fill = importlib.import_module(f"{standins}.weights").fill
-    marker = models / "standins.sha256"
-    marker.unlink(missing_ok=True)
     sdxl.make_checkpoint(models / CHECKPOINT, fill)
     sdxl.make_controlnet(models / IDENTITYNET, fill, "identitynet")
     sdxl.make_controlnet(models / DEPTHNET, fill, "depthnet")
@@ -71,7 +68,6 @@ def make_models(models: Path) -> None:
     adapter.make_adapters(models / ADAPTER, models / ADAPTER_SAFETENSORS, fill)
     faces.make_pack(models / FACES)
     save_portrait(models / "portrait.png")
-    marker.write_text(fingerprint())
 
 
 def save_portrait(path: Path) -> None:
@@ -85,11 +81,28 @@ def save_portrait(path: Path) -> None:
 def main() -> None:
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
-    comfyui, models = Path(sys.argv[1]), Path(sys.argv[2])
-    if up_to_date(models):
-        return
-    start_comfyui(comfyui)
-    make_models(models)
+    comfyui, parent = Path(sys.argv[1]), Path(sys.argv[2]).resolve()
+    models = parent / fingerprint()[:12]
+    if not models.is_dir():
+        parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix="unfinished-", dir=parent))
+        try:
+            start_comfyui(comfyui)
+            make_models(made)
+            os.chmod(made, 0o755)
+            put_in_place(made, models)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    print(models)
+
+
+def put_in_place(made: Path, models: Path) -> None:
+    """Rename a finished folder to its name, unless somebody else was quicker."""
+    try:
+        made.rename(models)
+    except OSError:
+        if not models.is_dir():
+            raise
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import env
-from comfy_server import PHOTO, Prompt, Result, Server, ServerError, serve, standin_models
+from comfy_server import PORTRAIT, Prompt, Result, Server, ServerError, serve, standin_models
 
 WORKFLOW = env.ROOT / "example_workflows" / "api" / "instantid_basic.json"
 FOLDER = env.STATE / "quickstart"
@@ -46,7 +46,7 @@ LOADERS = (
 class Wishes:
     """What the picture should be; None leaves what the workflow says."""
 
-    image: Path | None
+    image: Path
     prompt: str | None
     steps: int | None
     seed: int | None
@@ -87,11 +87,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def wishes_of(options: argparse.Namespace) -> Wishes:
+def wishes_of(options: argparse.Namespace, portrait: Path) -> Wishes:
     """Return what was asked for; with stand-ins, small and few unless asked otherwise."""
     standins = options.models is None
     return Wishes(
-        options.image,
+        options.image or portrait,
         options.prompt,
         options.steps or (STANDIN_STEPS if standins else None),
         options.seed,
@@ -187,13 +187,11 @@ def save(server: Server, result: Result, node: str, path: Path) -> None:
     path.write_bytes(server.fetch(image))
 
 
-def make_picture(server: Server, options: argparse.Namespace) -> None:
+def make_picture(server: Server, options: argparse.Namespace, portrait: Path) -> None:
     """Queue the workflow, show its progress, save both pictures and print where they are."""
-    wishes = wishes_of(options)
-    photo = PHOTO
-    if wishes.image is not None:
-        photo = f"photo{wishes.image.suffix}"
-        shutil.copyfile(wishes.image, server.base / "input" / photo)
+    wishes = wishes_of(options, portrait)
+    photo = f"photo{wishes.image.suffix}"
+    shutil.copyfile(wishes.image, server.base / "input" / photo)
     prompt = make_prompt(wishes, photo)
     if options.models is not None:
         use_files_of(prompt, options.models)
@@ -237,7 +235,7 @@ def run(options: argparse.Namespace, started: float) -> None:
         cpu=options.models is None or not has_gpu(),
     ) as server:
         say(f"ComfyUI up in {time.monotonic() - began:.1f} s; its log: {server.log_path}")
-        make_picture(server, options)
+        make_picture(server, options, standins / PORTRAIT)
         if options.models is None:
             say(
                 "These are stand-in models with random weights: the picture means nothing. "
