@@ -23,7 +23,10 @@ from pathlib import Path
 import env
 
 # What must be in the published archive, and what must not: the first parts of file names.
-PUBLISHED = ("__init__.py", "nodes/", "instantid_core/", "pyproject.toml", "requirements.txt")
+PUBLISHED = (
+    *("__init__.py", "nodes/", "instantid_core/", "pyproject.toml", "requirements.txt"),
+    *("example_workflows/", "web/docs/", "locales/en/", "README.md", "LICENSE"),
+)
 PRIVATE = ("devtools/", "tests/", ".ci/", ".git", ".comfyignore")
 
 # Warnings of the portability linter that are meant to be: core imports no comfy, so it reads

@@ -146,8 +146,5 @@ def _size(face: FacePoints) -> float:
 
 def _raise_to(frame: Tensor, distance: Tensor, feather: float) -> None:
     """Raise `frame` to 1 at distance 0, falling to 0 over `feather` pixels."""
-    if feather > 0:
-        value = (1 - distance / feather).clamp(min=0)
-    else:
-        value = (distance == 0).float()
+    value = (1 - distance / feather).clamp(min=0) if feather > 0 else (distance == 0).float()
     torch.maximum(frame, value, out=frame)
