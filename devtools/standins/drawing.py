@@ -89,7 +89,10 @@ def _draw(picture: NDArray[np.uint8], face: DrawnFace) -> None:
     if not 0 <= face.person < PERSONS:
         raise ValueError(f"person is {face.person}; wanted 0 to {PERSONS - 1}")
     cos, sin = face._axes()
-    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
+    left, top, right, bottom = (max(0, math.floor(side)) for side in face.box.tolist())
+    part = picture[top : bottom + 2, left : right + 2]
+    y, x = np.mgrid[: part.shape[0], : part.shape[1]].astype(np.float32)
+    y, x = y + top, x + left
     u = (cos * (x - face.x) + sin * (y - face.y)) / face.height
     v = (cos * (y - face.y) - sin * (x - face.x)) / face.height
     inside = (u / HALF_WIDTH) ** 2 + (v / HALF_HEIGHT) ** 2 <= 1
@@ -97,7 +100,7 @@ def _draw(picture: NDArray[np.uint8], face: DrawnFace) -> None:
     green = np.round(COLOUR_MIDDLE + COLOUR_SPAN * v)
     blue = np.round(PERSON_BASE + PERSON_STEP * face.person - (red + green) / 2)
     colours = np.stack([red, green, blue], axis=-1)
-    picture[inside] = np.clip(colours[inside], 0, 255).astype(np.uint8)
+    part[inside] = np.clip(colours[inside], 0, 255).astype(np.uint8)
 
 
 def landscape(width: int, height: int) -> NDArray[np.uint8]:
