@@ -59,11 +59,18 @@ class TinySDXL(comfy.supported_models.SDXL):
     unet_extra_config: dict[str, Any] = {"num_heads": -1, "num_head_channels": 32}
 
 
-def build_model(weights: Weights, dtype: torch.dtype = torch.float32) -> Any:
-    """Return a ModelPatcher around a tiny SDXL UNet whose weights `weights` makes."""
-    config = TinySDXL(dict(UNET_CONFIG))
+def build_model(
+    weights: Weights, dtype: torch.dtype = torch.float32, *, in_channels: int = 4
+) -> Any:
+    """Return a ModelPatcher around a tiny SDXL UNet whose weights `weights` makes.
+
+    in_channels: 9 makes an inpainting model, which also sees a mask and the masked picture.
+    """
+    config = TinySDXL({**UNET_CONFIG, "in_channels": in_channels})
     config.set_inference_dtype(dtype, None)
     model = comfy.model_base.SDXL(config, device=torch.device("cpu"))
+    if in_channels == 9:
+        model.set_inpaint()
     names = _diffusers_names()
     _load(model.diffusion_model, names, weights)
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
