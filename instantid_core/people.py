@@ -157,6 +157,19 @@ class PersonRegion:
         return self.together.shares(width, height)[self.index]
 
 
+@dataclass(frozen=True, eq=False)
+class PeopleRegion:
+    """The parts of a picture that are anybody's, each with a factor: where people's sum acts."""
+
+    together: Together
+    factors: tuple[float, ...]
+
+    def render(self, width: int, height: int) -> Tensor:
+        """Return the mask for a picture of that size: (F,height,width) float32, CPU."""
+        factors = torch.tensor(self.factors).view(-1, 1, 1, 1)
+        return (self.together.shares(width, height) * factors).sum(dim=0)
+
+
 def _own_mask(person: Person, faces: Keypoints | None, width: int, height: int) -> Tensor:
     """(F,height,width): a person's mask before anything is shared."""
     if person.mask is not None:

@@ -79,7 +79,7 @@ def _mark(
 ) -> None:
     cv2 = import_package("cv2")
     unit = _unit(canvas)
-    thickness = unit * (2 if colour == CHOSEN else 1)
+    thickness = unit * (4 if colour == CHOSEN else 2)
     left, top, right, bottom = (round(float(value) * scale) for value in face.points.box)
     cv2.rectangle(canvas, (left, top), (right, bottom), DARK, thickness + 2 * unit)
     cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness)

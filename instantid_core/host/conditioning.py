@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
+import torch
 from torch import Tensor
 
 from .. import masks
+from ..control import LayerWeights, WeightCurve
 from ..errors import WrongInputError, WrongModelError
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity
 from ..keypoints import Keypoints
 from ..log import log
+from ..people import People, PeopleRegion, Person, PersonRegion, Together
 from . import roles
-from .hints import hint_of
+from .hints import Hint, PeopleHint, hint_of
 from .identitynet import FaceControl, IdentityNet
 
 Conditioning = list[Any]
@@ -36,23 +40,29 @@ def apply_identitynet(
     positive: Conditioning,
     negative: Conditioning,
     control_net: Any,
-    identity: Identity | NoIdentity,
-    hint: Tensor | Keypoints,
+    identity: Identity | NoIdentity | People,
+    hint: Tensor | Keypoints | None = None,
     *,
     strength: float = 0.8,
     start_percent: float = 0.0,
     end_percent: float = 1.0,
     mask: Tensor | masks.Region | None = None,
     fit: Fit = Fit.CROP,
+    layers: LayerWeights | None = None,
+    curve: WeightCurve | None = None,
+    one_by_one: bool = False,
 ) -> tuple[Conditioning, Conditioning]:
     """Return both conditionings with IdentityNet behind the ControlNets they have.
 
     positive, negative: ComfyUI's CONDITIONING; either may be empty or left out of the sampling.
     control_net: the CONTROL_NET of an SDXL ControlNet file, IdentityNet's.
+    identity: one person, or several, each in the part of the picture that is theirs.
     hint: Keypoints, drawn for the picture's size and fitted as `fit` says, or an IMAGE tensor
-    (B,H,W,3) in 0..1. strength: 0 is off, 0.8 the published default. start_percent, end_percent:
-    0..1 of the sampling. mask: (H,W) or (B,H,W) in 0..1 of any size, or a Region; None is the
-    whole picture.
+    (B,H,W,3) in 0..1; None for several people who bring their faces along. strength: 0 is off,
+    0.8 the published default. start_percent, end_percent: 0..1 of the sampling. mask: (H,W) or
+    (B,H,W) in 0..1 of any size, or a Region; None is the whole picture. layers, curve: factors on
+    the strength, by block and over the sampling. one_by_one: evaluate IdentityNet once for each
+    of several people, exact and slow, instead of once for all.
     With nothing to do (strength 0, a window that never opens, an empty mask, no identity, no face
     in the keypoints) the conditionings are returned as they came.
     Errors: WrongModelError for another kind of ControlNet, WrongInputError.
@@ -61,15 +71,93 @@ def apply_identitynet(
     if reason:
         log.info("IdentityNet is not applied: %s", reason)
         return positive, negative
-    face = _face_control(control_net, identity, hint, mask, fit)
+    how = _How(masks.checked(mask), fit, layers, curve)
+    controls = _controls(identity, hint, how, one_by_one)
+    check_control_net(control_net, controls[0][0].positive.shape[-1])
     never_open = start_percent >= 1.0 or end_percent <= 0.0 or start_percent > end_percent
-    if strength == 0 or never_open or _is_all(mask, 0.0):
+    off = curve is not None and curve.is_off
+    if never_open or off or _is_all(mask, 0.0):
         return positive, negative
-    chain = _Chain(control_net, face, float(strength), (float(start_percent), float(end_percent)))
-    return (
-        [chain.attached(entry, roles.POSITIVE) for entry in positive],
-        [chain.attached(entry, roles.NEGATIVE) for entry in negative],
+    window = (float(start_percent), float(end_percent))
+    for face, factor in controls:
+        if strength * factor != 0:
+            chain = _Chain(control_net, face, float(strength * factor), window)
+            positive = [chain.attached(entry, roles.POSITIVE) for entry in positive]
+            negative = [chain.attached(entry, roles.NEGATIVE) for entry in negative]
+    return positive, negative
+
+
+@dataclass(frozen=True, eq=False)
+class _How:
+    """What is the same for everybody; see `apply_identitynet`."""
+
+    mask: masks.Mask | None
+    fit: Fit
+    layers: LayerWeights | None
+    curve: WeightCurve | None
+
+
+def _controls(
+    identity: object, hint: object, how: _How, one_by_one: bool
+) -> list[tuple[FaceControl, float]]:
+    """Return what is to be chained, each with its factor on the strength."""
+    if not isinstance(identity, People):
+        single = _checked_identity(identity)
+        mask = None if _is_all(how.mask, 1.0) else how.mask
+        return [(_face_control(single, hint_of(hint, how.fit), mask, how), 1.0)]
+    persons = identity.persons
+    together = Together(persons, how.fit, how.mask)
+    if one_by_one or len(persons) == 1:
+        return [
+            (
+                _face_control(
+                    person.identity,
+                    _hint_of_people(persons, hint, how.fit, only=i),
+                    PersonRegion(together, i),
+                    how,
+                ),
+                person.strength,
+            )
+            for i, person in enumerate(persons)
+        ]
+    return [(_group_control(persons, together, hint, how), 1.0)]
+
+
+def _face_control(
+    identity: Identity, hint: Hint, mask: masks.Mask | None, how: _How
+) -> FaceControl:
+    return FaceControl(
+        positive=identity.positive.tokens,
+        negative=identity.negative.tokens,
+        hint=hint,
+        mask=mask,
+        layers=how.layers,
+        curve=how.curve,
     )
+
+
+def _group_control(
+    persons: tuple[Person, ...], together: Together, hint: object, how: _How
+) -> FaceControl:
+    """Return the one control of several people."""
+    sides = [(p.identity.positive.tokens, p.identity.negative.tokens) for p in persons]
+    return FaceControl(
+        positive=torch.cat([positive for positive, _ in sides], dim=1),
+        negative=torch.cat([negative for _, negative in sides], dim=1),
+        hint=_hint_of_people(persons, hint, how.fit),
+        mask=PeopleRegion(together, tuple(person.strength for person in persons)),
+        layers=how.layers,
+        curve=how.curve,
+        people=Together(persons, how.fit),
+        counts=tuple(positive.shape[1] for positive, _ in sides),
+    )
+
+
+def _hint_of_people(
+    persons: tuple[Person, ...], hint: object, fit: Fit, only: int | None = None
+) -> Hint:
+    """Return the drawing of people's own faces, or the hint that was given instead."""
+    return PeopleHint(persons, fit, only) if hint is None else hint_of(hint, fit)
 
 
 class _Chain:
@@ -106,25 +194,20 @@ def _reason_to_do_nothing(identity: object, hint: object) -> str:
         return identity.reason
     if isinstance(hint, Keypoints) and not hint.faces:
         return "the keypoints hold no face."
+    if isinstance(identity, People) and not identity.persons:
+        return "the list of people is empty."
+    if isinstance(identity, People) and hint is None:
+        faces = [p.faces for p in identity.persons if p.faces is not None]
+        return "" if any(f.faces for f in faces) else "nobody in the list of people has keypoints."
     return ""
 
 
-def _face_control(
-    control_net: Any, identity: object, hint: object, mask: object, fit: Fit
-) -> FaceControl:
-    """Check everything that was given and put it together; raises what `apply_identitynet` does."""
-    if not isinstance(identity, Identity):
-        raise WrongInputError(
-            f"The face embedding is a {type(identity).__name__} of another node pack. "
-            "Connect this pack's Encode Face."
-        )
-    check_control_net(control_net, identity.context_width)
-    checked = masks.checked(mask)
-    return FaceControl(
-        positive=identity.positive.tokens,
-        negative=identity.negative.tokens,
-        hint=hint_of(hint, fit),
-        mask=None if _is_all(checked, 1.0) else checked,
+def _checked_identity(identity: object) -> Identity:
+    if isinstance(identity, Identity):
+        return identity
+    raise WrongInputError(
+        f"The face embedding is a {type(identity).__name__} of another node pack. "
+        "Connect this pack's Encode Face."
     )
 
 

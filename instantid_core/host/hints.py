@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import WrongInputError
 from ..fitting import Fit, fit, official_canvas, warn_of_small_faces
 from ..keypoints import Keypoints, checked, draw_frames
+from ..people import Person, all_faces, fitted_faces
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,36 @@ class ImageHint:
         return resized(self.original, width, height)
 
 
-Hint = DrawnHint | ImageHint
+@dataclass(frozen=True, eq=False)
+class PeopleHint:
+    """The faces of several people in one drawing.
+
+    only: the place in the list of the one who is drawn; None is everybody. All share one fit, so
+    that drawings of single people match the drawing of all.
+    """
+
+    people: tuple[Person, ...]
+    fit: Fit
+    only: int | None = None
+
+    @cached_property
+    def original(self) -> Tensor:
+        """(B,3,H,W) float32 in 0..1: the drawing on the official canvas of the first source."""
+        faces = next(person.faces for person in self.people if person.faces is not None)
+        return self.at(*official_canvas(faces.width, faces.height))
+
+    def at(self, width: int, height: int) -> Tensor:
+        """(B,3,height,width) float32 in 0..1: the drawing for a picture of that size."""
+        if self.only is None:
+            fitted = all_faces(self.people, width, height, self.fit)
+        else:
+            own = fitted_faces(self.people, width, height, self.fit)[self.only]
+            fitted = Keypoints(width, height, ((),)) if own is None else own
+        warn_of_small_faces(fitted)
+        return _picture(fitted).movedim(-1, 1)
+
+
+Hint = DrawnHint | ImageHint | PeopleHint
 
 
 def hint_of(source: object, mode: Fit) -> Hint:

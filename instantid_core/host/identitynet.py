@@ -18,11 +18,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from .. import masks
+from ..control import LayerWeights, PercentTable, WeightCurve
 from ..errors import WrongModelError
 from ..log import log_once
+from ..people import Together
 from . import roles
 from .control_blocks import encode_hint, run_blocks
 from .hints import Hint, resized
+from .shared_attention import Shares, replacements
 
 LATENT_SCALE = 8
 Residuals = dict[str, list[Any]]
@@ -32,14 +35,21 @@ Residuals = dict[str, list[Any]]
 class FaceControl:
     """What an IdentityNet holds besides the network.
 
-    positive, negative: (1,N,D) float32, the face tokens of either side.
-    hint: what it is shown. mask: where its residuals act; None is everywhere.
+    positive, negative: (1,N,D) float32, the face tokens of either side; of several people one
+    after the other. hint: what it is shown. mask: where its residuals act, and how strongly; None
+    is everywhere. layers, curve: factors on the strength, by block and over the sampling.
+    people: where each of several people is; their cells attend to their own tokens only. counts:
+    how many tokens each has.
     """
 
     positive: Tensor
     negative: Tensor
     hint: Hint
     mask: masks.Mask | None
+    layers: LayerWeights | None = None
+    curve: WeightCurve | None = None
+    people: Together | None = None
+    counts: tuple[int, ...] = ()
 
     @property
     def tokens(self) -> Tensor:
@@ -73,6 +83,7 @@ class Call:
         tag = self.cond.get(roles.KEY)
         if tag is not None:
             found = tag[:, 0].to(device=self.x.device, dtype=torch.int64)
+            found = found.clamp(max=roles.POSITIVE)  # a person of the conditioning's is positive
             return comfy.utils.repeat_to_batch_size(found, rows)
         log_once(
             "A sampler calls IdentityNet without InstantID's tags: positive and negative are told "
@@ -127,6 +138,7 @@ class _Run:
     hint: Tensor | None = None
     guided: Tensor | None = None
     mask: GridMask | None = None
+    shares: Shares | None = None
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
@@ -139,6 +151,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
     def __init__(self, control_net: Any, face: FaceControl) -> None:
         self.face = face
         self._run = _Run()
+        self._percents: PercentTable | None = None
         super().__init__(
             None,
             load_device=control_net.load_device,
@@ -163,6 +176,12 @@ class IdentityNet(comfy.controlnet.ControlNet):
         self.copy_to(other)
         return other
 
+    def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
+        """Prepare for one sampling."""
+        super().pre_run(model, percent_to_timestep_function)
+        if self.face.curve is not None:
+            self._percents = PercentTable(percent_to_timestep_function)
+
     def cleanup(self) -> None:
         """Forget what was made for one sampling."""
         super().cleanup()
@@ -186,14 +205,15 @@ class IdentityNet(comfy.controlnet.ControlNet):
             previous = self.previous_controlnet.get_control(
                 x_noisy, t, cond, batched_number, transformer_options
             )
-        if self.strength == 0.0 or not self._is_open(t):
+        factor = self._curve_factor(t)
+        if self.strength == 0.0 or factor == 0.0 or not self._is_open(t):
             return previous
         call = Call(x_noisy, t, cond, batched_number, transformer_options)
         hint = self._hint_for(call)
         mask = self._mask_for(call, hint)
         if mask is not None and mask.is_empty:
             return previous
-        residuals = self._evaluate(call, hint)
+        residuals = self._weighted(self._evaluate(call, hint), factor)
         if mask is not None and not mask.is_full:
             for part, tensors in residuals.items():
                 residuals[part] = [x * call.for_rows(mask.on(x)) for x in tensors]
@@ -209,6 +229,26 @@ class IdentityNet(comfy.controlnet.ControlNet):
             return True
         start, end = self.timestep_range
         return bool(end <= sigmas[0] <= start)
+
+    def _curve_factor(self, sigmas: Tensor) -> float:
+        """Return the curve's factor at this step; reads the device only if there is a curve."""
+        if self.face.curve is None or self._percents is None:
+            return 1.0
+        return self.face.curve.at(self._percents.percent(float(sigmas[0])))
+
+    def _weighted(self, residuals: Residuals, factor: float) -> Residuals:
+        """Multiply the residuals with the factors of step and block; 1 leaves them as they are."""
+        layers = self.face.layers
+        if layers is None and factor == 1.0:
+            return residuals
+
+        def weighted(x: Tensor, block: int | None) -> Tensor:
+            return x * (factor * (1.0 if layers is None else layers.of_residual(block)))
+
+        return {
+            "middle": [weighted(x, None) for x in residuals["middle"]],
+            "output": [weighted(x, block) for block, x in enumerate(residuals["output"])],
+        }
 
     def _hint_for(self, call: Call) -> Tensor:
         """Return the current hint, (F,3,H,W) in 0..1 at the picture's size.
@@ -255,7 +295,17 @@ class IdentityNet(comfy.controlnet.ControlNet):
             timesteps=sampling.timestep(call.sigmas).to(dtype),
             context=self._run.tokens.index_select(0, call.roles),
             y=self._vector(call),
+            transformer_options=self._attention(call),
         )
+
+    def _attention(self, call: Call) -> dict[str, Any]:
+        """Return the options that let every cell attend to its own person, if there are several."""
+        people = self.face.people
+        if people is None:
+            return {}
+        if self._run.shares is None or self._run.shares.size != call.picture_size:
+            self._run.shares = Shares(people, self.face.counts, *call.picture_size)
+        return replacements(self._run.shares, call.for_rows)
 
     def _vector(self, call: Call) -> Tensor:
         """Return pooled text and sizes, (B,V); WrongModelError if the model has none like that."""
