@@ -48,4 +48,60 @@ class LoadedModules:
         return {"ui": {"text": [loaded]}, "result": (loaded,)}
 
 
-NODE_CLASS_MAPPINGS = {"IIDDev_LoadedModules": LoadedModules}
+class StyleSlot:
+    """A callable in one attn2 slot, as style adapters put there: others may be added to it."""
+
+    def __init__(self, weight: float, colours: Any) -> None:
+        self.shares = [(weight, colours)]
+
+    def add(self, weight: float, colours: Any) -> None:
+        self.shares.append((weight, colours))
+
+    def __call__(self, q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> Any:
+        from comfy.ldm.modules.attention import optimized_attention
+
+        out = optimized_attention(q, k, v, extra_options["n_heads"])
+        for weight, colours in self.shares:  # (1, 4, 3), repeated to the slot's width
+            tokens = colours.to(q).repeat(q.shape[0], 1, -(-q.shape[2] // 3))[..., : q.shape[2]]
+            style = optimized_attention(q, tokens, tokens, extra_options["n_heads"])
+            out = out + weight * style
+        return out
+
+
+class StyleAdapter:
+    """Patches cross-attention as the usual style adapters do, with a picture's mean colours."""
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        weight = ("FLOAT", {"default": 0.5, "min": -1.0, "max": 3.0, "step": 0.05})
+        return {"required": {"model": ("MODEL",), "image": ("IMAGE",), "weight": weight}}
+
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "apply"
+    CATEGORY = "development"
+
+    def apply(self, model: Any, image: Any, weight: float) -> tuple[Any]:
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        pooled = adaptive_avg_pool2d(image[:1, ..., :3].movedim(-1, 1), 2)  # (1, 3, 2, 2)
+        colours = pooled.flatten(2).movedim(1, 2)
+        clone = model.clone()
+        options = clone.model_options["transformer_options"]
+        slots = options.get("patches_replace", {}).get("attn2", {})
+        for block, number, depth in STYLED:
+            for index in range(depth):
+                before = slots.get((block, number, index))
+                if before is None:
+                    slot = StyleSlot(weight, colours)
+                    clone.set_model_attn2_replace(slot, block, number, index)
+                else:
+                    before.add(weight, colours)
+        return (clone,)
+
+
+STYLED = (("input", 7, 10), ("output", 0, 10), ("middle", 0, 10))
+
+NODE_CLASS_MAPPINGS = {
+    "IIDDev_LoadedModules": LoadedModules,
+    "IIDDev_StyleAdapter": StyleAdapter,
+}
