@@ -75,3 +75,9 @@ def to_images(pictures: Sequence[Picture]) -> Tensor:
         raise WrongInputError(f"One batch takes pictures of one size; found {sorted(sizes)}.")
     stacked = np.stack([picture[..., ::-1] for picture in pictures])
     return torch.from_numpy(stacked).float() / 255
+
+
+def rgb_to_images(pictures: NDArray[np.uint8]) -> Tensor:
+    """Return RGB bytes, (B, H, W, 3) or (H, W, 3), as an IMAGE batch (B, H, W, 3) in 0..1."""
+    batch = pictures[None] if pictures.ndim == 3 else pictures
+    return torch.from_numpy(batch.copy()).float() / 255

@@ -2,11 +2,11 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, faces, folders, keypoints, legacy, loaders
+from . import apply, control, faces, folders, keypoints, legacy, loaders, people, regions
 
 __all__ = ["FaithfulInstantID", "folders"]
 
-MODULES = (loaders, faces, keypoints, apply)
+MODULES = (loaders, faces, keypoints, regions, apply, people, control)
 
 
 class FaithfulInstantID(ComfyExtension):

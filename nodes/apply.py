@@ -9,10 +9,11 @@ from comfy_api.latest import io
 
 from ..instantid_core.fitting import Fit
 from ..instantid_core.host import apply_adapter, apply_identitynet
-from ..instantid_core.keypoints import checked
-from ..instantid_core.regions import FaceRegion
+from ..instantid_core.host.people import region_for
+from ..instantid_core.regions import Outline, Shape
 from . import sockets
 from .keypoints import fit_input
+from .regions import outline_inputs
 
 
 class ApplyAdapter(io.ComfyNode):
@@ -29,7 +30,7 @@ class ApplyAdapter(io.ComfyNode):
             search_aliases=["instantid", "face", "identity"],
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
-                sockets.FaceEmbeds.Input("identity", tooltip="The person, from Encode Face."),
+                _who_input(),
                 io.Float.Input(
                     "weight",
                     default=0.8,
@@ -63,6 +64,8 @@ class ApplyAdapter(io.ComfyNode):
                     tooltip="Where the face may work: 1 is fully, 0 not at all. Of any size; "
                     "several frames are used one for each picture of the batch.",
                 ),
+                *_control_inputs("weight"),
+                fit_input(optional=True),
             ],
             outputs=[io.Model.Output()],
         )
@@ -71,19 +74,25 @@ class ApplyAdapter(io.ComfyNode):
     def execute(
         cls,
         model: Any,
-        identity: Any,
+        face_embeds: Any,
         weight: float,
         start_percent: float,
         end_percent: float,
         mask: torch.Tensor | None = None,
+        layer_weights: Any = None,
+        weight_curve: Any = None,
+        fit: str = Fit.CROP.value,
     ) -> io.NodeOutput:
         patched = apply_adapter(
             model,
-            identity,
+            face_embeds,
             weight=weight,
             start_percent=start_percent,
             end_percent=end_percent,
             mask=mask,
+            layers=layer_weights,
+            curve=weight_curve,
+            fit=Fit(fit),
         )
         return io.NodeOutput(patched)
 
@@ -103,12 +112,14 @@ class ApplyIdentityNet(io.ComfyNode):
             search_aliases=["instantid", "face", "controlnet", "identity"],
             inputs=[
                 *_conditioning_inputs(),
-                sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                _who_input(),
                 io.MultiType.Input(
                     "keypoints",
                     types=[sockets.FaceKeypoints, io.Image],
+                    optional=True,
                     tooltip="Where the face shall be: keypoints, which are drawn for the "
-                    "picture's size, or a picture of drawn keypoints.",
+                    "picture's size, or a picture of drawn keypoints. A list of people brings "
+                    "its own.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -127,6 +138,8 @@ class ApplyIdentityNet(io.ComfyNode):
                     tooltip="Where IdentityNet may work: 1 is fully, 0 not at all. Of any size; "
                     "several frames are used one for each picture of the batch.",
                 ),
+                *_control_inputs("strength"),
+                _one_by_one_input(),
             ],
             outputs=_conditioning_outputs(),
         )
@@ -138,12 +151,15 @@ class ApplyIdentityNet(io.ComfyNode):
         negative: Any,
         control_net: Any,
         face_embeds: Any,
-        keypoints: Any,
         strength: float,
         start_percent: float,
         end_percent: float,
         fit: str,
+        keypoints: Any = None,
         mask: torch.Tensor | None = None,
+        layer_weights: Any = None,
+        weight_curve: Any = None,
+        one_by_one: bool = False,
     ) -> io.NodeOutput:
         conditioned = apply_identitynet(
             positive,
@@ -156,6 +172,9 @@ class ApplyIdentityNet(io.ComfyNode):
             end_percent=end_percent,
             mask=mask,
             fit=Fit(fit),
+            layers=layer_weights,
+            curve=weight_curve,
+            one_by_one=one_by_one,
         )
         return io.NodeOutput(*conditioned)
 
@@ -175,10 +194,12 @@ class Apply(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
                 *_conditioning_inputs(),
-                sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                _who_input(),
                 sockets.FaceKeypoints.Input(
                     "keypoints",
-                    tooltip="Where the face shall be, from Face Keypoints or Place Keypoints.",
+                    optional=True,
+                    tooltip="Where the face shall be, from Face Keypoints or Place Keypoints. A "
+                    "list of people brings its own.",
                 ),
                 io.Float.Input(
                     "weight",
@@ -204,8 +225,13 @@ class Apply(io.ComfyNode):
                     "face_region",
                     default=True,
                     tooltip="On: InstantID works within the box of the face only, as in the "
-                    "official demos. Off: in the whole picture.",
+                    "official demos. Off: in the whole picture. A list of people has its own "
+                    "regions.",
                 ),
+                *outline_inputs(prefix="region_", optional=True),
+                *_control_inputs("weight"),
+                *_control_inputs("strength", prefix="identitynet_"),
+                _one_by_one_input(),
             ],
             outputs=[io.Model.Output(), *_conditioning_outputs()],
         )
@@ -218,28 +244,75 @@ class Apply(io.ComfyNode):
         negative: Any,
         control_net: Any,
         face_embeds: Any,
-        keypoints: Any,
         weight: float,
         strength: float,
         start_percent: float,
         end_percent: float,
         fit: str,
         face_region: bool,
+        keypoints: Any = None,
+        region_shape: str = Shape.BOX.value,
+        region_padding: float = 0.0,
+        region_feather: float = 0.0,
+        layer_weights: Any = None,
+        weight_curve: Any = None,
+        identitynet_layer_weights: Any = None,
+        identitynet_weight_curve: Any = None,
+        one_by_one: bool = False,
     ) -> io.NodeOutput:
-        region = FaceRegion(checked(keypoints), Fit(fit)) if face_region else None
+        outline = Outline(Shape(region_shape), region_padding, region_feather)
         shared: dict[str, Any] = {
             "start_percent": start_percent,
             "end_percent": end_percent,
-            "mask": region,
+            "mask": region_for(face_embeds, keypoints, Fit(fit), outline) if face_region else None,
+            "fit": Fit(fit),
         }
-        patched = apply_adapter(model, face_embeds, weight=weight, **shared)
+        by_step = {"layers": layer_weights, "curve": weight_curve}
+        patched = apply_adapter(model, face_embeds, weight=weight, **by_step, **shared)
         conditioned = apply_identitynet(
             *(positive, negative, control_net, face_embeds, keypoints),
             strength=strength,
-            fit=Fit(fit),
+            layers=identitynet_layer_weights,
+            curve=identitynet_weight_curve,
+            one_by_one=one_by_one,
             **shared,
         )
         return io.NodeOutput(patched, *conditioned)
+
+
+def _who_input() -> io.Input:
+    return io.MultiType.Input(
+        "face_embeds",
+        types=[sockets.FaceEmbeds, sockets.People],
+        tooltip="The person, from Encode Face, or a list of people, from Person.",
+    )
+
+
+def _control_inputs(what: str, prefix: str = "") -> list[io.Input]:
+    """Factors by layer and by step."""
+    return [
+        sockets.LayerWeights.Input(
+            f"{prefix}layer_weights",
+            optional=True,
+            tooltip=f"Factors on the {what} by block of the UNet, from InstantID Layer Weights.",
+        ),
+        sockets.WeightCurve.Input(
+            f"{prefix}weight_curve",
+            optional=True,
+            tooltip=f"Factors on the {what} over the sampling, from InstantID Weight Curve.",
+        ),
+    ]
+
+
+def _one_by_one_input() -> io.Input:
+    return io.Boolean.Input(
+        "one_by_one",
+        default=False,
+        optional=True,
+        advanced=True,
+        tooltip="Only for a list of people. Off: IdentityNet runs once for all of them. On: once "
+        "for each, which is slower and keeps them apart inside it as well.",
+    )
 
 
 def _conditioning_inputs() -> list[Any]:

@@ -57,6 +57,16 @@ def adapter_problem(name: str | None) -> bool | str:
     )
 
 
+def controlnet_files() -> list[str]:
+    """Return the names of the ControlNet files found, for a list to choose from."""
+    return folder_paths.get_filename_list("controlnet")
+
+
+def controlnet_path(name: str) -> str:
+    """Return the path of a ControlNet file; FileNotFoundError if it is gone."""
+    return folder_paths.get_full_path_or_raise("controlnet", _native(name))
+
+
 def _native(name: str) -> str:
     """Return a file name with this system's separators: workflows travel between systems."""
     return name.replace("\\", "/").replace("/", os.sep)

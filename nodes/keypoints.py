@@ -23,12 +23,13 @@ FIT_TOOLTIP = (
 )
 
 
-def fit_input() -> io.Combo.Input:
+def fit_input(*, optional: bool = False) -> io.Combo.Input:
     """The one `fit` input, the same on every node that has it."""
     return io.Combo.Input(
         "fit",
         options=[mode.value for mode in Fit],
         default=Fit.CROP.value,
+        optional=optional,
         tooltip=FIT_TOOLTIP,
     )
 

@@ -6,7 +6,37 @@ from comfy_api.latest import io
 
 from ..instantid_core.faces import AUTO, PROVIDERS, open_analyzer
 from ..instantid_core.host import load_adapter
+from ..instantid_core.host.loading import load_identitynet
 from . import folders, sockets
+
+
+def _adapter_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "file",
+        options=folders.adapter_files(),
+        tooltip="The adapter file in models/instantid: ip-adapter.bin of InstantX/InstantID, or a "
+        "safetensors copy of it. Its weights are used only to encode a face and take no memory "
+        "while sampling.",
+    )
+
+
+def _pack_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "pack",
+        options=folders.face_packs(),
+        tooltip="The folder with scrfd_10g_bnkps.onnx and glintr100.onnx, found in any insightface "
+        "folder. InstantID was trained on antelopev2; other packs draw somebody else.",
+    )
+
+
+def _provider_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "provider",
+        options=[AUTO, *PROVIDERS],
+        default=AUTO,
+        tooltip="What the face models run on. auto: the best that onnxruntime offers here, else "
+        "the CPU, which needs about a second for a new picture.",
+    )
 
 
 class LoadAdapter(io.ComfyNode):
@@ -20,15 +50,7 @@ class LoadAdapter(io.ComfyNode):
             category="InstantID/loaders",
             description="Load the InstantID adapter (ip-adapter.bin) from models/instantid.",
             search_aliases=["instantid", "ip-adapter", "face"],
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.adapter_files(),
-                    tooltip="The adapter file in models/instantid: ip-adapter.bin of "
-                    "InstantX/InstantID, or a safetensors copy of it. Its weights are used only "
-                    "to encode a face and take no memory while sampling.",
-                ),
-            ],
+            inputs=[_adapter_input()],
             outputs=[sockets.Adapter.Output(display_name="adapter")],
         )
 
@@ -53,22 +75,7 @@ class LoadFaceAnalyzer(io.ComfyNode):
             description="Open the two models of antelopev2 that InstantID needs, from "
             "models/insightface/models/antelopev2. For non-commercial research only.",
             search_aliases=["instantid", "insightface", "antelopev2", "face analysis"],
-            inputs=[
-                io.Combo.Input(
-                    "pack",
-                    options=folders.face_packs(),
-                    tooltip="The folder with scrfd_10g_bnkps.onnx and glintr100.onnx, found in any "
-                    "insightface folder. InstantID was trained on antelopev2; other packs draw "
-                    "somebody else.",
-                ),
-                io.Combo.Input(
-                    "provider",
-                    options=[AUTO, *PROVIDERS],
-                    default=AUTO,
-                    tooltip="What the models run on. auto: the best that onnxruntime offers here, "
-                    "else the CPU, which needs about a second for a new picture.",
-                ),
-            ],
+            inputs=[_pack_input(), _provider_input()],
             outputs=[sockets.FaceAnalysis.Output(display_name="face_analyzer")],
         )
 
@@ -81,4 +88,48 @@ class LoadFaceAnalyzer(io.ComfyNode):
         return io.NodeOutput(open_analyzer(folders.face_pack(pack), provider))
 
 
-NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadFaceAnalyzer]
+class LoadInstantID(io.ComfyNode):
+    """All three parts of InstantID at once."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_LoadInstantID",
+            display_name="Load InstantID",
+            category="InstantID/loaders",
+            description="Load all of InstantID in one node: the face analyzer, the adapter and "
+            "IdentityNet.",
+            search_aliases=["instantid", "ip-adapter", "insightface", "controlnet"],
+            inputs=[
+                _pack_input(),
+                _adapter_input(),
+                io.Combo.Input(
+                    "identitynet",
+                    options=folders.controlnet_files(),
+                    tooltip="IdentityNet in models/controlnet: ControlNetModel/"
+                    "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID.",
+                ),
+                _provider_input(),
+            ],
+            outputs=[
+                sockets.FaceAnalysis.Output(display_name="face_analyzer"),
+                sockets.Adapter.Output(display_name="adapter"),
+                io.ControlNet.Output(display_name="control_net"),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, pack: str | None = None, file: str | None = None) -> bool | str:
+        problem = folders.face_pack_problem(pack)
+        return folders.adapter_problem(file) if problem is True else problem
+
+    @classmethod
+    def execute(cls, pack: str, file: str, identitynet: str, provider: str) -> io.NodeOutput:
+        return io.NodeOutput(
+            open_analyzer(folders.face_pack(pack), provider),
+            load_adapter(folders.adapter_path(file)),
+            load_identitynet(folders.controlnet_path(identitynet)),
+        )
+
+
+NODES: list[type[io.ComfyNode]] = [LoadAdapter, LoadFaceAnalyzer, LoadInstantID]

@@ -54,7 +54,7 @@ def import_package(name: str) -> Any:
 
 
 def _import_failure(package: str, error: Exception) -> str:
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing == package:
         return (
             f"The Python package {package} is not installed for the Python that runs ComfyUI; "

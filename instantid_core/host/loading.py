@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import comfy.controlnet
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..adapter import AdapterModule
 from ..checkpoint import canonical, measure, read_adapter, recognise
+from ..errors import WrongFileError
 from ..identity import IdentitySide
 from ..log import log
 
@@ -53,6 +55,18 @@ def load_adapter(path: str | Path) -> Adapter:
     adapter = _build(read_adapter(path))
     log.info("InstantID adapter loaded from %s", path)
     return adapter
+
+
+def load_identitynet(path: str | Path) -> Any:
+    """Load a ControlNet file as ComfyUI's own node does; WrongFileError if it is none."""
+    control_net = comfy.controlnet.load_controlnet(str(path))
+    if control_net is None:
+        raise WrongFileError(
+            f"{path} is no ControlNet. Wanted: IdentityNet, ControlNetModel/"
+            "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID, in "
+            "models/controlnet."
+        )
+    return control_net
 
 
 def adapter_from_state_dict(state_dict: Mapping[str, Any]) -> Adapter:

@@ -1,0 +1,117 @@
+"""Nodes that say how strongly an identity acts, layer by layer and step by step."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ..instantid_core.control import EASES, LayerWeights, eased, parse_curve
+from ..instantid_core.images import rgb_to_images
+from ..instantid_core.plots import plot_curve, plot_layers
+from . import sockets
+
+POINTS = "points"
+
+
+class LayerWeightsNode(io.ComfyNode):
+    """Factors by block of the UNet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_LayerWeights",
+            display_name="InstantID Layer Weights",
+            category="InstantID/control",
+            description="Let InstantID act more strongly in some blocks of the UNet than in "
+            "others: where likeness and prompt are at odds, less in the up blocks keeps more of "
+            "the style, less in the down blocks more of the composition.",
+            search_aliases=["instantid", "block weight", "layer weight"],
+            inputs=[
+                *(
+                    io.Float.Input(
+                        part,
+                        default=1.0,
+                        min=-1.0,
+                        max=5.0,
+                        step=0.01,
+                        tooltip=f"Factor on the weight in the {part} blocks: 1 leaves it, 0 "
+                        "turns it off.",
+                    )
+                    for part in ("down", "middle", "up")
+                ),
+                io.String.Input(
+                    "values",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Eleven factors with commas between, instead of the three: four for "
+                    "the down blocks, one for the middle, six for the up blocks. Empty: the three.",
+                ),
+            ],
+            outputs=[
+                sockets.LayerWeights.Output(display_name="layer_weights"),
+                io.Image.Output(display_name="plot"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, down: float, middle: float, up: float, values: str = "") -> io.NodeOutput:
+        written = bool(values.strip())
+        made = LayerWeights.parsed(values) if written else LayerWeights.of_parts(down, middle, up)
+        plot = rgb_to_images(plot_layers(made))
+        return io.NodeOutput(made, plot, ui=ui.PreviewImage(plot, cls=cls))
+
+
+class WeightCurveNode(io.ComfyNode):
+    """A factor over the sampling."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="IID_WeightCurve",
+            display_name="InstantID Weight Curve",
+            category="InstantID/control",
+            description="Let InstantID act more strongly at some steps than at others: from one "
+            "factor at the begin of the sampling to another at its end.",
+            search_aliases=["instantid", "weight schedule", "ease in", "ease out"],
+            inputs=[
+                io.Combo.Input(
+                    "curve",
+                    options=[*EASES, POINTS],
+                    default=next(iter(EASES)),
+                    tooltip="How it goes from start to end. ease_in: slowly at first. ease_out: "
+                    "slowly at last. points: along the points written below.",
+                ),
+                *(
+                    io.Float.Input(
+                        name,
+                        default=1.0,
+                        min=0.0,
+                        max=5.0,
+                        step=0.01,
+                        tooltip=f"Factor on the weight at the {when} of the sampling: 1 leaves it.",
+                    )
+                    for name, when in (("start", "begin"), ("end", "end"))
+                ),
+                io.String.Input(
+                    "points",
+                    default="0:1, 0.5:0.8, 1:0",
+                    optional=True,
+                    advanced=True,
+                    tooltip="For curve = points: share of the sampling : factor, with commas "
+                    "between.",
+                ),
+            ],
+            outputs=[
+                sockets.WeightCurve.Output(display_name="weight_curve"),
+                io.Image.Output(display_name="plot"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, curve: str, start: float, end: float, points: str = "") -> io.NodeOutput:
+        made = parse_curve(points) if curve == POINTS else eased(curve, start, end)
+        plot = rgb_to_images(plot_curve(made))
+        return io.NodeOutput(made, plot, ui=ui.PreviewImage(plot, cls=cls))
+
+
+NODES: list[type[io.ComfyNode]] = [LayerWeightsNode, WeightCurveNode]
