@@ -1,0 +1,398 @@
+"""What applying an identity must never do, and what it does beside other packs' patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.ldm.modules.attention
+import comfy.patcher_extension
+import comfy.samplers
+import pytest
+import torch
+from comfy_extras import nodes_custom_sampler
+from faithful_instantid.instantid_core import host
+from faithful_instantid.instantid_core.identity import Identity, IdentitySide, NoIdentity
+from faithful_instantid.instantid_core.unet_layout import SLOTS
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .conftest import relative_error
+from .naive_adapter import layer_numbers
+from .predict import SIDES, conditioning, noise_of, predict
+
+Predict = Callable[..., torch.Tensor]
+
+
+@pytest.fixture
+def both(official: dict[str, torch.Tensor]) -> Predict:
+    """Predict both sides at one timestep: (2,4,h,w)."""
+
+    def run(model: Any, timestep: int = 501, x: torch.Tensor | None = None) -> torch.Tensor:
+        positive, negative = (conditioning(official, side) for side in SIDES)
+        x = noise_of(official, model, timestep) if x is None else x
+        return torch.cat(list(predict(model, positive, negative, x, timestep).values()))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def second_identity(adapter: Any, official: dict[str, torch.Tensor]) -> Any:
+    return host.encode_identity(adapter, official["in.face_embedding"].flip(0))
+
+
+def test_the_slot_table_is_comfyuis_own_table_of_diffusers_names() -> None:
+    assert layer_numbers() == {slot: 2 * i + 1 for i, slot in enumerate(SLOTS)}
+
+
+def test_a_real_unet_fires_70_slots_each_with_its_own_weights(
+    tiny_model: Any, identity: Any, both: Predict
+) -> None:
+    fired: list[Any] = []
+    model = host.apply_adapter(with_slots(tiny_model, fired), identity)
+    both(model)
+    assert sorted(fired) == sorted(SLOTS) and len(fired) == 70
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (4, 13), (60, 69), (24, 60), (57, 58)])
+def test_two_layers_swapped_are_noticed(
+    tiny_model: Any, identity: Any, both: Predict, pair: tuple[int, int]
+) -> None:
+    right = both(host.apply_adapter(tiny_model, identity))
+    wrong = both(host.apply_adapter(tiny_model, swapped(tiny_model, identity, pair)))
+    assert relative_error(wrong, right) > 1e-4  # the golden tests allow 1e-5
+
+
+def swapped(model: Any, identity: Identity, pair: tuple[int, int]) -> Identity:
+    """Return the identity with K and V of two slots of one width exchanged."""
+    channels = [
+        model.model.diffusion_model.get_submodule(module_name(slot)).to_k.out_features
+        for slot in SLOTS
+    ]
+    assert channels[pair[0]] == channels[pair[1]]
+
+    def swap(side: IdentitySide) -> IdentitySide:
+        parts = list(side.kv.split([2 * 16 * c for c in channels]))
+        parts[pair[0]], parts[pair[1]] = parts[pair[1]], parts[pair[0]]
+        return IdentitySide(side.tokens, torch.cat(parts))
+
+    return Identity(
+        identity.face_embedding,
+        identity.negative_embedding,
+        swap(identity.positive),
+        swap(identity.negative),
+    )
+
+
+def module_name(slot: tuple[str, int, int]) -> str:
+    block, id_, index = slot
+    parent = "middle_block" if block == "middle" else f"{block}_blocks.{id_}"
+    return f"{parent}.1.transformer_blocks.{index}.attn2"
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"weight": 0.0},
+        {"mask": torch.zeros(5, 7)},
+        {"start_percent": 1.0},
+        {"end_percent": 0.0},
+        {"start_percent": 0.6, "end_percent": 0.5},
+        {"start_percent": 0.9},  # opens later than this prediction
+    ],
+    ids=str,
+)
+def test_what_is_off_leaves_the_prediction_bit_equal(
+    tiny_model: Any, identity: Any, both: Predict, off: dict[str, Any]
+) -> None:
+    assert torch.equal(both(host.apply_adapter(tiny_model, identity, **off)), both(tiny_model))
+
+
+def test_an_all_one_mask_is_no_mask_bit_for_bit(
+    tiny_model: Any, identity: Any, both: Predict
+) -> None:
+    mask = torch.ones(3, 50, 20)
+    masked = both(host.apply_adapter(tiny_model, identity, mask=mask))
+    region = both(host.apply_adapter(tiny_model, identity, mask=WholePicture()))
+    plain = both(host.apply_adapter(tiny_model, identity))
+    assert torch.equal(masked, plain) and torch.equal(region, plain)
+    assert not torch.equal(plain, both(tiny_model))
+
+
+class WholePicture:
+    """A region that turns out to be everything."""
+
+    def render(self, width: int, height: int) -> torch.Tensor:
+        assert (width, height) == (128, 128)
+        return torch.ones(1, height, width)
+
+
+@pytest.mark.parametrize(("timestep", "is_on"), [(990, False), (501, True), (10, False)])
+def test_a_window_is_open_between_its_percents_only(
+    tiny_model: Any, identity: Any, both: Predict, timestep: int, is_on: bool
+) -> None:
+    model = host.apply_adapter(tiny_model, identity, start_percent=0.2, end_percent=0.8)
+    wanted = host.apply_adapter(tiny_model, identity) if is_on else tiny_model
+    assert torch.equal(both(model, timestep), both(wanted, timestep))
+
+
+def test_running_twenty_times_is_running_once(
+    tiny_model: Any, identity: Any, both: Predict
+) -> None:
+    upstream = with_slots(tiny_model, [])
+    before = frozen(upstream.model_options)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = host.apply_adapter(upstream, identity)
+    options = frozen(first.model_options)
+    wanted = both(first)
+    for weight in (0.3, 1.2, 0.8):
+        changed = host.apply_adapter(upstream, identity, weight=weight)
+        out = both(changed)
+        assert torch.equal(out, wanted) == (weight == 0.8)
+    for _ in range(17):
+        host.apply_adapter(upstream, identity)
+    assert torch.equal(both(first), wanted)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert frozen(upstream.model_options) == before
+    assert frozen(first.model_options) == options
+
+
+def frozen(value: Any) -> Any:
+    """Return the whole of a model's options in a form that can be compared."""
+    if isinstance(value, dict):
+        return {key: frozen(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [type(value), *(frozen(item) for item in value)]
+    return id(value)
+
+
+def test_an_unpatched_clone_of_the_same_model_makes_no_call(
+    tiny_model: Any, identity: Any, both: Predict
+) -> None:
+    before = both(tiny_model)
+    both(host.apply_adapter(tiny_model, identity))
+    assert torch.equal(both(tiny_model.clone()), before)
+
+
+def test_two_identities_add_up_in_either_order(
+    tiny_model: Any, identity: Any, second_identity: Any, both: Predict
+) -> None:
+    left, right = torch.zeros(128, 128), torch.zeros(128, 128)
+    left[:, :64], right[:, 64:] = 1.0, 1.0
+    one = host.apply_adapter(tiny_model, identity, mask=left)
+    ab = both(host.apply_adapter(one, second_identity, mask=right))
+    two = host.apply_adapter(tiny_model, second_identity, mask=right)
+    ba = both(host.apply_adapter(two, identity, mask=left))
+    assert relative_error(ab, ba) < 1e-5
+    assert relative_error(ab, both(one)) > 1e-3 < relative_error(ab, both(two))
+    twice = host.apply_adapter(
+        host.apply_adapter(tiny_model, identity, weight=0.3), identity, weight=0.5
+    )
+    once = host.apply_adapter(tiny_model, identity, weight=0.8)
+    assert relative_error(both(twice), both(once)) < 1e-5
+
+
+def with_slots(model: Any, fired: list[Any], key: Callable[[Any], Any] = lambda slot: slot) -> Any:
+    """Return a clone whose slots hold another pack's callables; they note where they ran."""
+    clone = model.clone()
+
+    def attention(q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> torch.Tensor:
+        fired.append((*extra_options["block"], extra_options["block_index"]))
+        heads = extra_options["n_heads"]
+        return comfy.ldm.modules.attention.optimized_attention(q, k, v * 1.25, heads)
+
+    for slot in SLOTS:
+        block, id_, index = (*key(slot), None)[:3]
+        clone.set_model_attn2_replace(attention, block, id_, index)
+    return clone
+
+
+@pytest.mark.parametrize("key", [lambda slot: slot, lambda slot: slot[:2]], ids=["slot", "block"])
+def test_another_packs_patch_before_or_after_gives_the_same_prediction(
+    tiny_model: Any, identity: Any, both: Predict, key: Any
+) -> None:
+    before = both(host.apply_adapter(with_slots(tiny_model, [], key), identity))
+    after = both(with_slots(host.apply_adapter(tiny_model, identity), [], key))
+    assert torch.equal(before, after)
+    assert relative_error(before, both(host.apply_adapter(tiny_model, identity))) > 1e-3
+
+
+class Addable:
+    """A patch object of the kind that other packs share a slot with, by `.add(callback)`."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Any] = []
+
+    def add(self, callback: Any, **settings: Any) -> None:
+        self.callbacks.append((callback, settings))
+
+    def __call__(self, q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> torch.Tensor:
+        heads = extra_options["n_heads"]
+        out = comfy.ldm.modules.attention.optimized_attention(q, k, v, heads)
+        for callback, settings in self.callbacks:
+            out = out + callback(q, **settings)
+        return out
+
+
+def add_to_slot(model: Any, callback: Any, **settings: Any) -> None:
+    """Do as those packs do: make the object where the slot is free, else call its `.add`."""
+    options = model.model_options["transformer_options"] = dict(
+        model.model_options["transformer_options"]
+    )
+    slots = options.setdefault("patches_replace", {}).setdefault("attn2", {})
+    for slot in SLOTS:
+        if slot not in slots:
+            slots[slot] = Addable()
+        slots[slot].add(callback, **settings)
+
+
+def test_packs_that_add_to_what_they_find_never_find_ours(
+    tiny_model: Any, identity: Any, both: Predict
+) -> None:
+    def callback(q: torch.Tensor, scale: float) -> torch.Tensor:
+        return q * scale
+
+    after = host.apply_adapter(tiny_model, identity)
+    add_to_slot(after, callback, scale=0.1)
+    add_to_slot(after, callback, scale=0.2)
+    before = tiny_model.clone()
+    add_to_slot(before, callback, scale=0.1)
+    add_to_slot(before, callback, scale=0.2)
+    assert torch.equal(both(after), both(host.apply_adapter(before, identity)))
+
+
+def test_what_somebody_elses_callable_returned_is_not_written_into(
+    tiny_model: Any, identity: Any, both: Predict
+) -> None:
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+    model = tiny_model.clone()
+
+    def attention(q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> torch.Tensor:
+        heads = extra_options["n_heads"]
+        out = comfy.ldm.modules.attention.optimized_attention(q, k, v, heads)
+        kept.append((out, out.clone()))
+        return out
+
+    model.set_model_attn2_replace(attention, *SLOTS[0])
+    both(host.apply_adapter(model, identity))
+    assert kept and all(torch.equal(out, copy) for out, copy in kept)
+
+
+class DispatchedReads(TorchDispatchMode):
+    """Counts operators that read a tensor's numbers on the host, wherever they are called."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "equal")
+        return func(*args, **(kwargs or {}))
+
+
+class CalledReads(TorchFunctionMode):
+    """Counts methods that copy a tensor to the host without an operator of their own."""
+
+    count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += getattr(func, "__name__", "") in ("tolist", "cpu", "numpy")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("window", "reads"), [((0.0, 1.0), 0), ((0.1, 0.9), 1)])
+def test_host_reads_none_per_call_and_one_with_a_window(
+    tiny_model: Any,
+    identity: Any,
+    official: dict[str, torch.Tensor],
+    window: tuple[float, float],
+    reads: int,
+) -> None:
+    mask = torch.rand(128, 128, generator=torch.Generator().manual_seed(4))
+    start, end = window
+    model = host.apply_adapter(
+        tiny_model, identity, start_percent=start, end_percent=end, mask=mask
+    )
+    counter = CountedCalls()
+    model = counter.on(model)
+    sampling = comfy.samplers.CFGGuider(model)
+    sampling.set_conds(*(conditioning(official, side) for side in SIDES))
+    sampling.set_cfg(4.0)
+    noise = torch.zeros(1, 4, 16, 16)
+    with torch.inference_mode():
+        sampling.sample(
+            noise,
+            noise,
+            comfy.samplers.sampler_object("euler"),
+            torch.tensor([7.0, 4.0, 2.0, 0.0]),
+        )
+    # The first call builds tables and masks; the others are what every step costs.
+    assert counter.reads[1:] == [reads] * 2
+
+
+class CountedCalls:
+    """Counts host reads of the whole UNet call: the wrappers and all attention calls."""
+
+    def __init__(self) -> None:
+        self.reads: list[int] = []
+
+    def on(self, model: Any) -> Any:
+        clone = model.clone()
+        kind = comfy.patcher_extension.WrappersMP.APPLY_MODEL
+        options = clone.model_options["transformer_options"]
+        comfy.patcher_extension.add_wrapper_with_key(kind, "counter", self._count, options)
+        return clone
+
+    def _count(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        with DispatchedReads() as dispatched, CalledReads() as called:
+            out = executor(*args, **kwargs)
+        self.reads.append(dispatched.count + called.count)
+        return out
+
+
+def test_torch_compile_works_and_predicts_the_same(
+    tiny_model: Any, identity: Any, both: Predict
+) -> None:
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    model = host.apply_adapter(tiny_model, identity)
+    wanted = both(model)
+    compiled = model.clone()
+    set_torch_compile_wrapper(compiled, backend="aot_eager")
+    found = both(compiled)
+    again = both(compiled)
+    torch.compiler.reset()
+    assert relative_error(found, wanted) < 1e-5
+    assert relative_error(again, wanted) < 1e-5
+
+
+def test_a_bypassed_identity_leaves_the_model_as_it_came(
+    tiny_model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="faithful_instantid"):
+        assert host.apply_adapter(tiny_model, NoIdentity("no face in the picture")) is tiny_model
+    assert caplog.messages == ["The InstantID adapter is not applied: no face in the picture"]
+
+
+def test_what_is_resident_while_sampling_is_garbage_afterwards(
+    tiny_model: Any, identity: Any, official: dict[str, torch.Tensor]
+) -> None:
+    model = host.apply_adapter(tiny_model, identity)
+    seen: list[Any] = []
+
+    def look(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(args[5].keys())
+        return executor(*args, **kwargs)
+
+    kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+    options = model.model_options["transformer_options"]
+    comfy.patcher_extension.add_wrapper_with_key(kind, "look", look, options)
+    guider = nodes_custom_sampler.Guider_Basic(model)
+    guider.set_conds(conditioning(official, "positive"))
+    noise = torch.zeros(1, 4, 16, 16)
+    with torch.inference_mode():
+        guider.sample(
+            noise, noise, comfy.samplers.sampler_object("euler"), torch.tensor([2.0, 0.0])
+        )
+    assert any("faithful_instantid_run" in keys for keys in seen)
+    assert "faithful_instantid_run" not in guider.model_options["transformer_options"]
+    assert "faithful_instantid_run" not in model.model_options["transformer_options"]
