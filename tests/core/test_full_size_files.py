@@ -147,7 +147,7 @@ WORKFLOW: graph.Graph = {
     "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a"}},
     "2": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": "good"}},
     "3": {"class_type": "IID_EncodeFace", "inputs": {"image": ["8", 0]}},
-    "4": {"class_type": "IID_ApplyAdapter", "inputs": {"model": ["1", 0], "identity": ["3", 0]}},
+    "4": {"class_type": "IID_ApplyAdapter", "inputs": {"model": ["1", 0], "face_embeds": ["3", 0]}},
     "5": {
         "class_type": "IID_ApplyIdentityNet",
         "inputs": {"positive": ["2", 0], "negative": ["9", 0], "identity": ["3", 0]},

@@ -57,7 +57,7 @@ def separated(prompt: Prompt) -> None:
     window = {"start_percent": 0.0, "end_percent": 1.0}
     add(
         *(prompt, "adapter", "IID_ApplyAdapter"),
-        **{"model": given["model"], "identity": given["face_embeds"], "weight": 0.8, **window},
+        **{"model": given["model"], "face_embeds": given["face_embeds"], "weight": 0.8, **window},
     )
     names = ("positive", "negative", "control_net", "face_embeds", "keypoints")
     shared = {name: given[name] for name in names}
