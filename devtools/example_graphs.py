@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from example_dsl import Graph, Node, Output
@@ -57,10 +58,11 @@ class Kit:
     def __init__(self, name: str, title: str) -> None:
         self.graph = Graph(name, title)
 
-    def models(self) -> None:
+    def models(self, note: bool = True) -> None:
         add = self.graph.add
         self.graph.column("Models")
-        self.graph.note(MODELS_NOTE, height=230)
+        if note:
+            self.graph.note(MODELS_NOTE, height=230)
         self.checkpoint = add(
             "CheckpointLoaderSimple", models=CHECKPOINT_FILE, ckpt_name=CHECKPOINT
         )
@@ -92,7 +94,7 @@ class Kit:
 
     def apply_adapter(self, model: Output, identity: Node, **inputs: Any) -> Node:
         return self.graph.add(
-            "IID_ApplyAdapter", model=model, identity=identity["identity"], **inputs
+            "IID_ApplyAdapter", model=model, face_embeds=identity["identity"], **inputs
         )
 
     def apply_identitynet(
@@ -108,15 +110,15 @@ class Kit:
             **inputs,
         )
 
-    def apply(self, identity: Node, keypoints: Output, **inputs: Any) -> Node:
+    def apply(self, who: Output, keypoints: Output | None = None, **inputs: Any) -> Node:
         """Add Apply InstantID; `inputs` replace what it is connected to by default."""
         connected = {
             "model": self.checkpoint["MODEL"],
             "positive": self.positive["CONDITIONING"],
             "negative": self.negative["CONDITIONING"],
             "control_net": self.identitynet["CONTROL_NET"],
-            "face_embeds": identity["identity"],
-            "keypoints": keypoints,
+            "face_embeds": who,
+            **({"keypoints": keypoints} if keypoints else {}),
         }
         return self.graph.add("IID_Apply", **{**connected, **inputs})
 
@@ -126,8 +128,8 @@ class Kit:
         self.positive = add("CLIPTextEncode", title="Prompt", text=text, clip=clip)
         self.negative = add("CLIPTextEncode", title="Negative prompt", text=NEGATIVE, clip=clip)
         if latent:
-            empty = add("EmptyLatentImage", width=width, height=height)
-            self.latent = empty["LATENT"]
+            self.empty = add("EmptyLatentImage", width=width, height=height)
+            self.latent = self.empty["LATENT"]
 
     def sample(self, model: Output, applied: Node, title: str | None = None, **inputs: Any) -> Node:
         settings = {
@@ -149,9 +151,9 @@ class Kit:
             **{**settings, **inputs},
         )
 
-    def save(self, samples: Node) -> None:
+    def save(self, samples: Node) -> Node:
         decoded = self.graph.add("VAEDecode", samples=samples["LATENT"], vae=self.checkpoint["VAE"])
-        self.graph.add("SaveImage", images=decoded["IMAGE"], filename_prefix=self.graph.name)
+        return self.graph.add("SaveImage", images=decoded["IMAGE"], filename_prefix=self.graph.name)
 
 
 def basic() -> Graph:
@@ -174,7 +176,7 @@ photo? **pick** chooses whose face it is.
     graph.column("Prompt")
     kit.prompt(PORTRAIT)
     graph.column("InstantID")
-    applied = kit.apply(identity, keypoints["keypoints"])
+    applied = kit.apply(identity["identity"], keypoints["keypoints"])
     graph.note(
         """
 **weight** and **strength** of 0.8 are the published defaults.
@@ -246,7 +248,7 @@ be on it. Its shape may differ from the picture's: **fit** on *Apply InstantID* 
     graph.column("Prompt")
     kit.prompt("astronaut on the moon, waist up, earth in the sky, photo", 1216, 832)
     graph.column("InstantID")
-    applied = kit.apply(identity, keypoints["keypoints"])
+    applied = kit.apply(identity["identity"], keypoints["keypoints"])
     graph.column("Picture")
     kit.save(kit.sample(applied["MODEL"], applied))
     return graph
@@ -285,7 +287,55 @@ and move the sliders until it sits where you want it.
     graph.column("Prompt")
     kit.prompt("watercolour of a fisherman in a small boat, calm sea at dawn", 1216, 832)
     graph.column("InstantID")
-    applied = kit.apply(identity, placed["keypoints"])
+    applied = kit.apply(identity["identity"], placed["keypoints"])
+    graph.column("Picture")
+    kit.save(kit.sample(applied["MODEL"], applied))
+    return graph
+
+
+def two_people() -> Graph:
+    kit = Kit("instantid_two_people", "Two people in one picture")
+    graph = kit.graph
+    kit.models()
+    graph.column("Who")
+    left = kit.photo("Person on the left")
+    right = kit.photo("Person on the right")
+    graph.column("Where")
+    graph.note(
+        """
+The pose photo has a face for everybody. The first person of the list takes the first face from
+the left, the second the next; **order** and **index** choose another one.
+""",
+        height=110,
+    )
+    pose = kit.photo("Pose photo with two faces")
+    graph.column("People")
+    people: dict[str, Output] = {}
+    for title, portrait in (("Left", left), ("Right", right)):
+        person = graph.add(
+            "IID_PersonFromPhotos",
+            title=f"Person from Photos: {title}",
+            face_analyzer=kit.analyzer["face_analyzer"],
+            adapter=kit.adapter["adapter"],
+            portrait=portrait["IMAGE"],
+            pose=pose["IMAGE"],
+            **people,
+        )
+        people = {"people": person["people"]}
+    graph.column("Prompt")
+    kit.prompt("two friends at a cafe table in Paris, autumn afternoon, photo", 1216, 832)
+    graph.column("InstantID")
+    applied = kit.apply(people["people"])
+    graph.note(
+        """
+Everybody is drawn in **one** pass, each in the region of their own face: the cost does not grow
+with the number of people, and the prompt is not cut by masks.
+
+If the two look alike, raise **weight** here, or give one of them more with the factors on the
+person's node.
+""",
+        height=190,
+    )
     graph.column("Picture")
     kit.save(kit.sample(applied["MODEL"], applied))
     return graph
@@ -313,7 +363,7 @@ enough; a bad photo spoils more than it adds. *Encode Face* takes the mean of th
     graph.column("Prompt")
     kit.prompt("oil painting in the manner of the Dutch masters, white collar, candle light")
     graph.column("InstantID")
-    applied = kit.apply(identity, keypoints["keypoints"])
+    applied = kit.apply(identity["identity"], keypoints["keypoints"])
     graph.column("Picture")
     kit.save(kit.sample(applied["MODEL"], applied))
     return graph
@@ -365,7 +415,10 @@ alone. Their order does not matter.
     )
     graph.column("InstantID")
     applied = kit.apply(
-        identity, keypoints["keypoints"], positive=shaped["positive"], negative=shaped["negative"]
+        identity["identity"],
+        keypoints["keypoints"],
+        positive=shaped["positive"],
+        negative=shaped["negative"],
     )
     graph.column("Picture")
     kit.save(kit.sample(applied["MODEL"], applied))
@@ -401,7 +454,7 @@ the same place.
     graph.column("Prompt")
     kit.prompt("woodcut print of a sailor, bold black lines, two colours on rough paper")
     graph.column("InstantID")
-    applied = kit.apply(identity, keypoints["keypoints"], weight=0.7, strength=0.7)
+    applied = kit.apply(identity["identity"], keypoints["keypoints"], weight=0.7, strength=0.7)
     graph.note(
         """
 With **face_region** on, the style is free everywhere outside the face. For a strong style lower
@@ -444,7 +497,7 @@ one was.
         height=140,
     )
     graph.column("InstantID")
-    applied = kit.apply(identity, keypoints["keypoints"])
+    applied = kit.apply(identity["identity"], keypoints["keypoints"])
     graph.column("Picture")
     sampled = kit.sample(applied["MODEL"], applied, latent_image=latent["LATENT"], denoise=0.65)
     kit.save(sampled)
@@ -470,23 +523,29 @@ def inpaint_face() -> Graph:
     )
     keypoints = kit.keypoints(scaled["IMAGE"])
     region = graph.add(
-        "IID_FaceRegionMask", keypoints=keypoints["keypoints"], width=1024, height=1024
+        "IID_FaceRegionMask",
+        keypoints=keypoints["keypoints"],
+        width=1024,
+        height=1024,
+        shape="ellipse",
+        padding=0.15,
+        feather=0.2,
+        box=(320, 420),
     )
-    graph.add("MaskPreview", mask=region["MASK"], box=(320, 320))
     graph.column("Prompt")
     kit.prompt("portrait photo, natural light, detailed skin", latent=False)
     graph.note(
         """
 Only the masked face is painted anew; the rest of the picture stays. *Face Region Mask* finds the
-place: raise its padding if hair and chin shall change too. Lower **denoise** to 0.6 to keep light
-and colours of the old face.
+place: raise its **padding** if hair and chin shall change too. Lower **denoise** to 0.6 to keep
+light and colours of the old face.
 
 The face should fill a good part of the picture: crop far shots first.
 """,
         height=190,
     )
     graph.column("InstantID")
-    applied = kit.apply(identity, keypoints["keypoints"], weight=0.9, strength=0.9)
+    applied = kit.apply(identity["identity"], keypoints["keypoints"], weight=0.9, strength=0.9)
     painted = graph.add(
         "InpaintModelConditioning",
         positive=applied["positive"],
@@ -519,7 +578,9 @@ def lightning() -> Graph:
     graph.column("Prompt")
     kit.prompt(PORTRAIT)
     graph.column("InstantID")
-    applied = kit.apply(identity, keypoints["keypoints"], model=fast["MODEL"], strength=0.7)
+    applied = kit.apply(
+        identity["identity"], keypoints["keypoints"], model=fast["MODEL"], strength=0.7
+    )
     graph.note(
         """
 Fast models want little guidance: **cfg** 1 to 1.5. At **cfg** 1 the negative prompt has no effect.
@@ -549,7 +610,7 @@ def hires() -> Graph:
     graph.column("Prompt")
     kit.prompt(PORTRAIT, 832, 1216)
     graph.column("InstantID")
-    applied = kit.apply(identity, keypoints["keypoints"])
+    applied = kit.apply(identity["identity"], keypoints["keypoints"])
     graph.note(
         """
 One *Apply InstantID* serves both passes: keypoints and face region are drawn anew for the size
@@ -589,12 +650,64 @@ def all_graphs() -> list[Graph]:
         separate_nodes,
         pose_photo,
         own_pose,
+        two_people,
         several_references,
         depth,
         style_with_ipadapter,
         img2img,
-        # inpaint_face,
+        inpaint_face,
         lightning,
         hires,
     )
     return [make() for make in makers]
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A graph of which all but `outside` becomes one node that shows the widgets in `shown`.
+
+    outside: keys of nodes. shown: key of a node, its input, and the label on the outside.
+    """
+
+    graph: Graph
+    description: str
+    outside: tuple[str, ...]
+    shown: tuple[tuple[str, str, str], ...]
+
+
+def portrait_blueprint() -> Blueprint:
+    kit = Kit("Portrait from one photo", "Portrait from one photo")
+    graph = kit.graph
+    graph.column("Photo")
+    photo = kit.photo()
+    kit.models(note=False)
+    graph.column("Face")
+    identity = kit.encode(photo["IMAGE"])
+    keypoints = kit.keypoints(photo["IMAGE"])
+    graph.column("Prompt")
+    kit.prompt(PORTRAIT)
+    graph.column("InstantID")
+    applied = kit.apply(identity["identity"], keypoints["keypoints"])
+    graph.column("Picture")
+    sampled = kit.sample(applied["MODEL"], applied)
+    saved = kit.save(sampled)
+    return Blueprint(
+        graph,
+        "A portrait of the person on a photo, drawn by an SDXL checkpoint after a prompt, with "
+        "InstantID. Connect a photo; weight and strength of 0.8 are the published defaults.",
+        outside=(photo.key, saved.key),
+        shown=(
+            (kit.positive.key, "text", "prompt"),
+            (kit.negative.key, "text", "negative_prompt"),
+            (kit.empty.key, "width", "width"),
+            (kit.empty.key, "height", "height"),
+            (applied.key, "weight", "weight"),
+            (applied.key, "strength", "strength"),
+            (sampled.key, "seed", "seed"),
+            (sampled.key, "steps", "steps"),
+            (sampled.key, "cfg", "cfg"),
+            (kit.checkpoint.key, "ckpt_name", "checkpoint"),
+            (kit.identitynet.key, "control_net_name", "identitynet"),
+            (kit.adapter.key, "file", "adapter"),
+        ),
+    )

@@ -13,17 +13,21 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
+import uuid
 from pathlib import Path
 from typing import Any
 
 import example_graphs
 from comfy_server import serve
-from example_dsl import Graph
+from example_dsl import NAMESPACE, Graph
 from frontend import Frontend, open_frontend
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "example_workflows"
+BLUEPRINTS = ROOT / "subgraphs"
+RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SHEET = ROOT / "docs" / "images" / "examples.jpg"
 PAPER = (24, 24, 27)
 INK = (230, 230, 230)
@@ -87,9 +91,26 @@ def make(frontend: Frontend, graph: Graph) -> Image.Image:
     return image
 
 
+def make_blueprint(frontend: Frontend) -> None:
+    """Write the blueprint; ids that the frontend draws at random are replaced by fixed ones."""
+    plan = example_graphs.portrait_blueprint()
+    made = frontend.call(
+        "blueprint",
+        plan.graph.spec(),
+        plan.graph.title,
+        plan.description,
+        list(plan.outside),
+        [list(entry) for entry in plan.shown],
+    )
+    text = json.dumps(made)
+    for index, found in enumerate(dict.fromkeys(RANDOM_ID.findall(text))):
+        text = text.replace(found, str(uuid.uuid5(NAMESPACE, f"blueprint {index}")))
+    write_json(BLUEPRINTS / f"{plan.graph.title}.json", json.loads(text))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", help="only these workflows; no contact sheet then")
+    parser.add_argument("names", nargs="*", help="only these workflows and the blueprint")
     options = parser.parse_args()
     graphs = example_graphs.all_graphs()
     if options.names:
@@ -97,6 +118,7 @@ def main() -> None:
     with serve() as server, open_frontend(server.url, width=2400, height=1350) as frontend:
         frontend.set()
         pictures = [(graph.title, make(frontend, graph)) for graph in graphs]
+        make_blueprint(frontend)
         if not options.names:
             SHEET.parent.mkdir(parents=True, exist_ok=True)
             contact_sheet(pictures).save(SHEET, quality=82)
