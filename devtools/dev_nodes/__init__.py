@@ -101,7 +101,29 @@ class StyleAdapter:
 
 STYLED = (("input", 7, 10), ("output", 0, 10), ("middle", 0, 10))
 
+
+class AnalyzerCalls:
+    """Says how often a face analyzer has run an ONNX session, after `after` was made."""
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        return {"required": {"face_analyzer": ("FACEANALYSIS",), "after": ("IMAGE",)}}
+
+    RETURN_TYPES = ()
+    FUNCTION = "answer"
+    OUTPUT_NODE = True
+    CATEGORY = "development"
+
+    @classmethod
+    def IS_CHANGED(cls, **inputs: Any) -> float:  # noqa: N802
+        return float("nan")
+
+    def answer(self, face_analyzer: Any, after: Any) -> dict[str, Any]:
+        return {"ui": {"text": [str(face_analyzer.calls)]}}
+
+
 NODE_CLASS_MAPPINGS = {
+    "IIDDev_AnalyzerCalls": AnalyzerCalls,
     "IIDDev_LoadedModules": LoadedModules,
     "IIDDev_StyleAdapter": StyleAdapter,
 }
