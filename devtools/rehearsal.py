@@ -116,10 +116,14 @@ def workflow() -> tuple[Any, Any]:
     return small, graph.without_instantid(small)
 
 
-def seeded(graph: Any, seed: int) -> Any:
+def changed(graph: Any, number: int) -> Any:
+    """Return the graph with another seed and, where the pack is in it, another weight."""
     from full_size.graph import with_inputs
 
-    return with_inputs(graph, {"KSampler": {"seed": seed}})
+    graph = with_inputs(graph, {"KSampler": {"seed": number}})
+    if any(node["class_type"] == "IID_Apply" for node in graph.values()):
+        graph = with_inputs(graph, {"IID_Apply": {"weight": 0.8 - 0.01 * number}})
+    return graph
 
 
 def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
@@ -132,7 +136,7 @@ def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
         figures.surveys[moment], figures.resident[moment] = survey(server)
 
     say("First picture, cold")
-    first = seeded(with_face, 1)
+    first = changed(with_face, 1)
     figures.first = run_prompt(
         server, first, lambda step: look("while sampling") if step == 1 else None
     )
@@ -141,7 +145,7 @@ def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
         pair = [(figures.plain, plain), (figures.instantid, with_face)]
         for runs, graph in pair if number % 2 == 0 else reversed(pair):
             say(f"Round {number + 1} of {rounds}, {'with' if graph is with_face else 'without'}")
-            runs.append(run_prompt(server, seeded(graph, 2 + number)))
+            runs.append(run_prompt(server, changed(graph, 2 + number)))
     release(server)
     look("after /free")
     return compare(server, figures.instantid[0], figures.plain[0])
@@ -200,6 +204,7 @@ def run(comfyui: Path, rounds: int) -> int:
         figures.started = time.monotonic() - starting
         spread, difference = rehearse(server, figures, rounds)
         log = server.log
+    figures.imported = report.import_seconds(log)
     figures.peak_own, figures.peak_resident = watch.peak_own, watch.peak_resident
     figures.whole = time.monotonic() - began
     (FOLDER / "rehearsal.json").write_text(json.dumps(asdict(figures), indent=1))

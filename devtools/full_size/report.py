@@ -38,6 +38,7 @@ class Figures:
     """All that one rehearsal measured; bytes and seconds."""
 
     started: float = 0.0
+    imported: float = 0.0
     first: Run = field(default_factory=Run)
     plain: list[Run] = field(default_factory=list)
     instantid: list[Run] = field(default_factory=list)
@@ -46,6 +47,14 @@ class Figures:
     peak_own: int = 0
     peak_resident: int = 0
     whole: float = 0.0
+
+
+def import_seconds(log: str) -> float:
+    """The seconds that ComfyUI spent importing the pack, as its log says."""
+    found = re.search(r"([\d.]+) seconds(?: \([^)]*\))?: \S*faithful-instantid", log)
+    if found is None:
+        raise SystemExit("ComfyUI's log has no import time of faithful-instantid; was it loaded?")
+    return float(found[1])
 
 
 def key_complaints(log: str) -> list[str]:
@@ -120,12 +129,22 @@ def table(figures: Figures) -> str:
 
 
 def _times(figures: Figures) -> str:
-    rows = [("Start the server", f"{figures.started:.1f} s")]
+    rows = [
+        ("Start the server", f"{figures.started:.1f} s"),
+        ("of that, import the pack", f"{figures.imported:.1f} s"),
+    ]
     for kind, text in LOADERS:
         if kind in figures.first.nodes:
             rows.append((text, f"{figures.first.nodes[kind]:.2f} s"))
     rows.append(("First picture, with all of the above", f"{figures.first.whole:.0f} s"))
+    again = max(pack_seconds(run) for run in figures.instantid)
+    rows.append(("The pack's nodes when a slider was moved since", f"{again:.2f} s"))
     return _markdown(("What", "Time"), rows)
+
+
+def pack_seconds(run: Run) -> float:
+    """What the pack's own nodes took in one prompt."""
+    return sum(seconds for kind, seconds in run.nodes.items() if kind.startswith("IID_"))
 
 
 def _speed(figures: Figures) -> str:

@@ -131,9 +131,18 @@ def test_a_black_picture_and_one_that_instantid_did_not_change_are_failures() ->
     assert "differ by 0.00 of 255" in report.failures(figures(), "", 50, 0)[0]
 
 
+def test_the_import_time_is_read_from_comfyui_s_log() -> None:
+    log = "Import times for custom nodes:\n   0.1 seconds: /x/custom_nodes/faithful-instantid\n"
+    assert report.import_seconds(log) == 0.1
+    assert report.import_seconds("  1.5 seconds: /x/faithful-instantid") == 1.5
+    with pytest.raises(SystemExit, match="no import time of faithful-instantid"):
+        report.import_seconds("   0.0 seconds: /x/custom_nodes/other")
+
+
 def test_the_table_shows_load_times_medians_ratios_and_sizes() -> None:
     text = report.table(figures())
     assert "| Load the adapter (1.69 GB) | 1.23 s |" in text
+    assert "| The pack's nodes when a slider was moved since | 1.23 s |" in text
     assert "| without InstantID | 11.00 s | 10.00 to 12.00 s | 2 |" in text
     assert "| with InstantID, processor time | 32.00 s | 30.00 to 34.00 s | 2 |" in text
     assert "| ratio of neighbours | 1.46 | 1.42 to 1.50 | 2 |" in text

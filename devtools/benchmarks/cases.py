@@ -1,0 +1,141 @@
+"""What is measured: each case gives, for every row of its table, variants to be timed in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...instantid_core.host import apply_adapter, apply_identitynet
+from ...instantid_core.identity import Identity
+from ...instantid_core.people import People, Person
+from . import models as m
+from .naive import apply_naively
+from .timing import Clock, Timings, paired
+
+Variant = tuple[Any, list[Any], list[Any]]  # MODEL, positive, negative
+Row = tuple[str, int, int, dict[str, Variant]]  # name, pixels, batch, variants; the first is bare
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured. sizes: pixels of the square picture. rounds: of all variants."""
+
+    sizes: Sequence[int]
+    rounds: int
+    calls: int = 1
+
+
+class SameResultError(RuntimeError):
+    """A variant that should change the prediction did not: the benchmark would measure nothing."""
+
+
+def bare(models: m.Models) -> Variant:
+    return models.model, models.positive, models.negative
+
+
+def adapter(models: m.Models, identity: Identity | People) -> Variant:
+    return apply_adapter(models.model, identity), models.positive, models.negative
+
+
+def identitynet(models: m.Models, who: Identity | People, size: int, **options: Any) -> Variant:
+    hint = m.keypoints(size) if isinstance(who, Identity) else None
+    sides = (models.positive, models.negative)
+    return models.model, *apply_identitynet(*sides, models.control_net, who, hint, **options)
+
+
+def both(models: m.Models, who: Identity | People, size: int, **options: Any) -> Variant:
+    _, positive, negative = identitynet(models, who, size, **options)
+    return apply_adapter(models.model, who), positive, negative
+
+
+def adapter_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
+    """The adapter and the naive one against the bare UNet, by picture size."""
+    identity = models.identity(1)
+    for size in settings.sizes:
+        variants = {
+            "bare UNet": bare(models),
+            "adapter": adapter(models, identity),
+            "naive adapter": (apply_naively(models.model, identity), *bare(models)[1:]),
+        }
+        yield f"{size}x{size}", size, 1, variants
+
+
+def identitynet_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
+    """IdentityNet and both halves against the bare UNet, by picture size."""
+    identity = models.identity(1)
+    for size in settings.sizes:
+        variants = {
+            "bare UNet": bare(models),
+            "adapter": adapter(models, identity),
+            "IdentityNet": identitynet(models, identity, size),
+            "both": both(models, identity, size),
+        }
+        yield f"{size}x{size}", size, 1, variants
+
+
+def people_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
+    """1, 2, 4 and 8 people, each in a column, in one pass of IdentityNet and one by one."""
+    size = settings.sizes[0]
+    for count in (1, 2, 4, 8):
+        people = crowd(models, size, count)
+        variants = {"bare UNet": bare(models), "adapter": adapter(models, people)}
+        variants["both, one pass"] = both(models, people, size)
+        variants["both, one by one"] = both(models, people, size, one_by_one=True)
+        yield f"{count} at {size}x{size}", size, 1, variants
+
+
+def crowd(models: m.Models, size: int, count: int) -> People:
+    """`count` people side by side, each in a column of their own."""
+    persons: list[Person] = []
+    for place in range(count):
+        mask = torch.zeros(1, size, size)
+        mask[:, :, place * size // count : (place + 1) * size // count] = 1.0
+        persons.append(Person(models.identity(place + 1), m.keypoints(size, place, count), mask))
+    return People(tuple(persons))
+
+
+def batch_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
+    """1, 2 and 4 pictures at once."""
+    identity, size = models.identity(1), settings.sizes[0]
+    for batch in (1, 2, 4):
+        variants = {
+            "bare UNet": bare(models),
+            "adapter": adapter(models, identity),
+            "both": both(models, identity, size),
+        }
+        yield f"{batch} of {size}x{size}", size, batch, variants
+
+
+CASES: dict[str, Callable[[m.Models, Settings], Iterator[Row]]] = {
+    "adapter": adapter_rows,
+    "identitynet": identitynet_rows,
+    "people": people_rows,
+    "batch": batch_rows,
+}
+
+
+def measure(models: m.Models, row: Row, settings: Settings) -> Timings:
+    """Time one row of a case. Errors: SameResultError if a variant changes nothing."""
+    name, size, batch, variants = row
+    x, clock = m.noise(models, size, batch), Clock(models.device)
+    results: dict[str, torch.Tensor] = {}
+
+    def work(variant: str) -> Callable[[], float]:
+        def one() -> float:
+            seconds, results[variant] = m.calls(*variants[variant], x, settings.calls, clock)
+            return min(seconds)
+
+        return one
+
+    timings = paired({variant: work(variant) for variant in variants}, settings.rounds)
+    base = results[timings.base]
+    for variant, result in results.items():
+        if variant != timings.base and torch.equal(result, base):
+            raise SameResultError(
+                f"{name}: '{variant}' predicts the same as '{timings.base}' to the last bit. "
+                "InstantID was not applied, and its time would mean nothing."
+            )
+    return timings

@@ -1,0 +1,198 @@
+"""SDXL, IdentityNet and identities with random weights, in this process, at full size or tiny."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.model_base
+import comfy.model_detection
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.samplers
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...instantid_core.identity import Identity, IdentitySide
+from ...instantid_core.keypoints import FacePoints, Keypoints
+from ...instantid_core.unet_layout import measure_unet
+from .. import tiny_sdxl
+from ..full_size import layouts
+
+TOKENS = 16
+# Five points of a face in units of its width, from its middle.
+FACE = np.array([(-0.2, -0.15), (0.2, -0.15), (0, 0.05), (-0.15, 0.25), (0.15, 0.25)], np.float32)
+CFG = 5.0
+TIMESTEP = 500
+UNET_ONLY = ("out_channels", "transformer_depth_output")
+SIDES = ("positive", "negative")
+
+
+@dataclass(frozen=True)
+class Models:
+    """What the cases measure with. positive, negative: ComfyUI's CONDITIONING."""
+
+    model: Any
+    control_net: Any
+    positive: list[Any]
+    negative: list[Any]
+    dtype: torch.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return comfy.model_management.get_torch_device()
+
+    def identity(self, seed: int) -> Identity:
+        """An identity of random numbers; each seed is another person."""
+        layout = measure_unet(self.model.model.diffusion_model)
+        generator = torch.Generator().manual_seed(seed)
+
+        def side() -> IdentitySide:
+            tokens = torch.randn(1, TOKENS, layout.context_width, generator=generator)
+            return IdentitySide(tokens, torch.randn(layout.kv_size(TOKENS), generator=generator))
+
+        embedding = torch.randn(512, generator=generator)
+        return Identity(embedding, torch.zeros(512), side(), side())
+
+
+def make(size: str, dtype: torch.dtype) -> Models:
+    """Build `tiny` or `full` models; full-size ones need about 8 GB in 16 bit."""
+    config = _tiny_config() if size == "tiny" else _full_config()
+    config.set_inference_dtype(dtype, None)
+    model = comfy.model_base.SDXL(config, device=torch.device("cpu"))
+    unet = dict(config.unet_config)
+    fill(model.diffusion_model)
+    generator = torch.Generator().manual_seed(0)
+    pooled = unet["adm_in_channels"] - 6 * 256
+
+    def text() -> list[Any]:
+        context = torch.randn(1, 77, unet["context_dim"], generator=generator)
+        return [[context, {"pooled_output": torch.randn(1, pooled, generator=generator)}]]
+
+    return Models(_patcher(model), _control_net(unet, dtype), text(), text(), dtype)
+
+
+def _tiny_config() -> Any:
+    return tiny_sdxl.TinySDXL(dict(tiny_sdxl.UNET_CONFIG))
+
+
+def _full_config() -> Any:
+    shapes = layouts.unet().items()
+    empty = {name: torch.empty(shape, device="meta") for name, shape in shapes}
+    return comfy.model_detection.model_config_from_unet(empty, "model.diffusion_model.")
+
+
+def _patcher(model: Any) -> Any:
+    kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    management = comfy.model_management
+    return kind(
+        model,
+        load_device=management.get_torch_device(),
+        offload_device=management.unet_offload_device(),
+    )
+
+
+def _control_net(unet: dict[str, Any], dtype: torch.dtype) -> Any:
+    known = {"dtype", "device", "operations", "disable_unet_model_creation"}
+    config = {k: v for k, v in unet.items() if k not in UNET_ONLY and k not in known}
+    module = comfy.cldm.cldm.ControlNet(
+        **config,
+        hint_channels=3,
+        dtype=dtype,
+        device=torch.device("cpu"),
+        operations=comfy.ops.manual_cast,
+    )
+    fill(module)
+    return comfy.controlnet.ControlNet(
+        module.eval(),
+        load_device=comfy.model_management.get_torch_device(),
+        manual_cast_dtype=None,
+    )
+
+
+def fill(module: torch.nn.Module) -> None:
+    """Give every parameter numbers that keep activations finite: norms one, matrices by fan-in."""
+    block = torch.randn(1_048_573, generator=torch.Generator().manual_seed(0))
+    for name, parameter in module.named_parameters():
+        flat = parameter.data.view(-1)
+        if parameter.ndim == 1:
+            flat.fill_(0.0 if name.endswith("bias") else 1.0)
+            continue
+        scaled = block.mul(parameter[0].numel() ** -0.5).to(parameter.dtype)
+        for start in range(0, len(flat), len(block)):
+            part = flat[start : start + len(block)]
+            part.copy_(scaled[: len(part)])
+
+
+def keypoints(size: int, place: int = 0, places: int = 1) -> Keypoints:
+    """One face in the place-th of `places` equal columns of a square of `size` pixels."""
+    column = size / places
+    middle = np.array([(place + 0.5) * column, size / 2], np.float32)
+    kps = middle + FACE * 0.6 * column
+    half = 0.3 * column
+    face = FacePoints(kps, np.concatenate([middle - half, middle + half]))
+    return Keypoints(size, size, ((face,),))
+
+
+def noise(models: Models, size: int, batch: int) -> Tensor:
+    """(batch, 4, h, w) of random numbers, for a square picture of `size` pixels."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, 4, size // 8, size // 8, generator=generator)
+
+
+def calls(
+    model: Any, positive: list[Any], negative: list[Any], x: Tensor, count: int, clock: Any
+) -> tuple[list[float], Tensor]:
+    """Evaluate both sides `count` times in one sampling; return each call's seconds, and the last.
+
+    One more call goes before, in which models, K and V are moved to the device.
+    """
+    sampler = _Calls(count + 1, clock)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(CFG)
+    sigma = model.get_model_object("model_sampling").sigmas[TIMESTEP]
+    with torch.inference_mode():
+        sigmas = torch.stack([sigma, torch.zeros_like(sigma)])
+        guider.sample(x, torch.zeros_like(x), sampler, sigmas)
+    return sampler.seconds[1:], sampler.denoised
+
+
+class _Calls(comfy.samplers.Sampler):
+    """A sampler of no steps: asks for the same prediction again and again, with a clock."""
+
+    def __init__(self, count: int, clock: Any) -> None:
+        self.count, self.clock = count, clock
+        self.seconds: list[float] = []
+        self.denoised = torch.zeros(())
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable[..., None] | None,
+        noise: Tensor,
+        *unused: Any,
+        **also_unused: Any,
+    ) -> Tensor:
+        conds = [model_wrap.conds[side] for side in SIDES]
+        x = noise * (sigmas[0] ** 2 + 1).sqrt()
+
+        def call() -> None:
+            positive, negative = comfy.samplers.calc_cond_batch(
+                model_wrap.inner_model,
+                conds,
+                x,
+                sigmas[0].repeat(x.shape[0]),
+                extra_args["model_options"],
+            )
+            self.denoised = torch.cat([positive, negative])
+
+        self.seconds = [self.clock.time(call) for _ in range(self.count)]
+        return noise

@@ -1,0 +1,49 @@
+"""The benchmark's variants are what their names say, and it refuses to measure nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from faithful_instantid.devtools.benchmarks import cases, models
+
+SIZE = 64
+SETTINGS = cases.Settings(sizes=[SIZE], rounds=1)
+
+
+@pytest.fixture(scope="module")
+def made() -> models.Models:
+    return models.make("tiny", torch.float32)
+
+
+@pytest.mark.parametrize("case", list(cases.CASES))
+def test_every_variant_of_a_case_is_timed_and_changes_the_prediction(
+    made: models.Models, case: str
+) -> None:
+    row = next(cases.CASES[case](made, SETTINGS))
+    timings = cases.measure(made, row, SETTINGS)
+    assert timings.base == "bare UNet"
+    assert set(timings.seconds) == set(row[3])
+    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in timings.seconds.values())
+
+
+def test_a_variant_that_changes_nothing_is_an_error_that_names_it(made: models.Models) -> None:
+    variants: dict[str, Any] = {"bare UNet": cases.bare(made), "adapter": cases.bare(made)}
+    with pytest.raises(cases.SameResultError, match=r"64x64: 'adapter' predicts the same as"):
+        cases.measure(made, ("64x64", SIZE, 1, variants), SETTINGS)
+
+
+def test_the_naive_baseline_is_close_to_the_adapter_s_size_of_work(made: models.Models) -> None:
+    row = next(cases.adapter_rows(made, SETTINGS))
+    naive, _, _ = row[3]["naive adapter"]
+    patched = naive.model_options["transformer_options"]["patches_replace"]["attn2"]
+    assert len(patched) == 70
+
+
+def test_people_stand_side_by_side_and_fill_the_picture(made: models.Models) -> None:
+    persons = cases.crowd(made, SIZE, 4).persons
+    masks = torch.cat([person.mask for person in persons if isinstance(person.mask, torch.Tensor)])
+    assert torch.equal(masks.sum(dim=0), torch.ones(SIZE, SIZE))
+    xs = [person.faces.faces[0].kps[2, 0] for person in persons if person.faces]
+    assert xs == sorted(xs)
