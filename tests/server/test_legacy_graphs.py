@@ -94,6 +94,41 @@ def test_the_separate_nodes_run_with_keypoints_made_in_the_graph(server: Server)
     assert picture(server, prompt).std() > 1
 
 
+def test_freeu_loras_custom_sampling_and_a_larger_second_pass_go_with_it(server: Server) -> None:
+    prompt = basic(model=["91", 0])
+    lora = {"lora_name": "sdxl_lightning_4step_lora.safetensors", "strength_model": 0.5}
+    prompt["90"] = {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["4", 0], **lora}}
+    prompt["91"] = {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["90", 0], **lora}}
+    prompt["92"] = {
+        "class_type": "FreeU_V2",
+        "inputs": {"model": [APPLY, 0], "b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2},
+    }
+    sides = {"positive": [APPLY, 1], "negative": [APPLY, 2]}
+    prompt["3"] = {
+        "class_type": "SamplerCustom",
+        "inputs": {
+            **{"model": ["92", 0], "add_noise": True, "noise_seed": 1, "cfg": 4, **sides},
+            **{"sampler": ["93", 0], "sigmas": ["94", 0], "latent_image": ["5", 0]},
+        },
+    }
+    prompt["93"] = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}}
+    prompt["94"] = {
+        "class_type": "BasicScheduler",
+        "inputs": {"model": ["92", 0], "scheduler": "normal", "steps": 2, "denoise": 1.0},
+    }
+    prompt["95"] = {
+        "class_type": "LatentUpscale",
+        "inputs": {
+            **{"samples": ["3", 0], "upscale_method": "nearest-exact", "crop": "disabled"},
+            **{"width": 216, "height": 168},
+        },
+    }
+    again = graph("basic")["3"]["inputs"] | {"latent_image": ["95", 0], "denoise": 0.5}
+    prompt["96"] = {"class_type": "KSampler", "inputs": again}
+    prompt["8"]["inputs"]["samples"] = ["96", 0]
+    assert picture(server, prompt).shape == (168, 216, 3)
+
+
 @pytest.mark.parametrize(
     ("inputs", "note"),
     [
