@@ -58,7 +58,7 @@ class Kit:
     def __init__(self, name: str, title: str) -> None:
         self.graph = Graph(name, title)
 
-    def models(self, note: bool = True) -> None:
+    def models(self, note: bool = True, in_one_node: bool = False) -> None:
         add = self.graph.add
         self.graph.column("Models")
         if note:
@@ -66,12 +66,23 @@ class Kit:
         self.checkpoint = add(
             "CheckpointLoaderSimple", models=CHECKPOINT_FILE, ckpt_name=CHECKPOINT
         )
+        if in_one_node:
+            self.adapter = self.analyzer = add(
+                "IID_LoadInstantID",
+                models=IDENTITYNET_FILE,
+                pack="antelopev2",
+                file=ADAPTER,
+                identitynet=IDENTITYNET,
+            )
+            self.control_net = self.adapter["control_net"]
+            return
         self.identitynet = add(
             "ControlNetLoader",
             title="Load IdentityNet",
             models=IDENTITYNET_FILE,
             control_net_name=IDENTITYNET,
         )
+        self.control_net = self.identitynet["CONTROL_NET"]
         self.adapter = add("IID_LoadAdapter", file=ADAPTER)
         self.analyzer = add("IID_LoadFaceAnalyzer", pack="antelopev2")
 
@@ -104,7 +115,7 @@ class Kit:
             "IID_ApplyIdentityNet",
             positive=positive["CONDITIONING"],
             negative=negative["CONDITIONING"],
-            control_net=self.identitynet["CONTROL_NET"],
+            control_net=self.control_net,
             face_embeds=identity["identity"],
             keypoints=keypoints,
             **inputs,
@@ -116,7 +127,7 @@ class Kit:
             "model": self.checkpoint["MODEL"],
             "positive": self.positive["CONDITIONING"],
             "negative": self.negative["CONDITIONING"],
-            "control_net": self.identitynet["CONTROL_NET"],
+            "control_net": self.control_net,
             "face_embeds": who,
             **({"keypoints": keypoints} if keypoints else {}),
         }
@@ -296,7 +307,7 @@ and move the sliders until it sits where you want it.
 def two_people() -> Graph:
     kit = Kit("instantid_two_people", "Two people in one picture")
     graph = kit.graph
-    kit.models()
+    kit.models(in_one_node=True)
     graph.column("Who")
     left = kit.photo("Person on the left")
     right = kit.photo("Person on the right")
