@@ -265,6 +265,26 @@
     await settle()
   }
 
+  /** Titles of the blueprints in the node library. */
+  function blueprints() {
+    return store('subgraph').subgraphBlueprints.map((entry) => entry.display_name)
+  }
+
+  /** Put a blueprint between a photo and Save Image on an empty canvas. */
+  async function useBlueprint(file, photo) {
+    await load(file)
+    const [node] = window.app.graph.nodes
+    const [image, save] = ['LoadImage', 'SaveImage'].map((type) => window.LiteGraph.createNode(type))
+    for (const one of [image, save]) window.app.graph.add(one)
+    node.pos = [450, 0]
+    image.pos = [0, 0]
+    save.pos = [450 + node.size[0] + 80, 0]
+    setWidget(image, 'image', photo)
+    image.connect(0, node, slot(node.inputs, 'image', node))
+    node.connect(0, save, 0)
+    await settle()
+  }
+
   async function command(id) {
     await store('command').execute(id)
     await settle()
@@ -272,6 +292,6 @@
 
   window.faithful = {
     store, settle, wait, build, forms, load, empty, complaints, boxes, fit, bare, blueprint,
-    setWidgets, search, select, command
+    setWidgets, search, select, command, blueprints, useBlueprint
   }
 })()

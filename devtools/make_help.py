@@ -54,12 +54,28 @@ def tables(info: dict[str, Any]) -> str:
             options = spec[1] if len(spec) > 1 else {}
             takes = values(spec[0], options) + (" (optional)" if group == "optional" else "")
             lines.append(f"| `{name}` | {cell(takes)} | {cell(options.get('tooltip', ''))} |")
-    if info["output"]:
+    tooltips = info["output_tooltips"] or [None] * len(info["output"])
+    told = [
+        entry
+        for entry in zip(info["output_name"], info["output"], tooltips, strict=True)
+        if entry[2]
+    ]
+    if told:
         lines += ["", "| Output | Type | What it is |", "|---|---|---|"]
-        tooltips = info["output_tooltips"] or [""] * len(info["output"])
-        for name, kind, tooltip in zip(info["output_name"], info["output"], tooltips, strict=True):
-            lines.append(f"| `{name}` | {kind} | {cell(tooltip or '')} |")
+        lines += [f"| `{name}` | {kind} | {cell(tooltip)} |" for name, kind, tooltip in told]
     return "\n".join(lines)
+
+
+def write_tables(page: Path, info: dict[str, Any]) -> bool:
+    """Rewrite the tables between the marks of a page; False when it has no marks."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    if BEGIN not in text:
+        return False
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    text = f"{before}{BEGIN}\n{tables(info)}\n{END}{after}"
+    page.write_text(text, encoding="utf-8", newline="\n")
+    return True
 
 
 def take_picture(frontend: Frontend, name: str, path: Path) -> None:
@@ -70,7 +86,7 @@ def take_picture(frontend: Frontend, name: str, path: Path) -> None:
     frontend.call("bare", False)
     image.thumbnail((520, 900), Image.Resampling.LANCZOS)
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.quantize(64).save(path, optimize=True)
+    image.save(path, optimize=True)
 
 
 def main() -> int:
@@ -79,15 +95,8 @@ def main() -> int:
         frontend.set()
         for name, info in own_nodes(server.url).items():
             take_picture(frontend, name, DOCS / "images" / f"{name}.png")
-            page = DOCS / f"{name}.md"
-            text = page.read_text(encoding="utf-8") if page.is_file() else ""
-            if BEGIN not in text:
+            if not write_tables(DOCS / f"{name}.md", info):
                 missing.append(name)
-                continue
-            before, _, rest = text.partition(BEGIN)
-            _, _, after = rest.partition(END)
-            text = f"{before}{BEGIN}\n{tables(info)}\n{END}{after}"
-            page.write_text(text, encoding="utf-8", newline="\n")
     if missing:
         print(f"No help page with the mark {BEGIN}: {', '.join(missing)}", file=sys.stderr)
     return 1 if missing else 0
