@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -100,7 +99,7 @@ def _write(
     canvas: Picture, text: str, left: int, bottom: int, colour: tuple[int, int, int]
 ) -> None:
     """Write dark on a plate of the colour, moved so that all of it lies in the picture."""
-    cv2: Any = import_package("cv2")
+    cv2 = import_package("cv2")
     size = max(canvas.shape[:2]) / 1600 + 0.15
     font = cv2.FONT_HERSHEY_SIMPLEX
     (width, height), below = cv2.getTextSize(text, font, size, 1)

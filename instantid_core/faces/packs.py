@@ -66,9 +66,8 @@ def _is_onnx(file: str) -> bool:
 
 def _pack_name(folder: Path, roots: Sequence[Path]) -> str:
     """A folder's own name; files that lie flat in a container count as antelopev2."""
-    if folder in roots and folder.name != DEFAULT_PACK:
-        return DEFAULT_PACK
-    return DEFAULT_PACK if folder.name in CONTAINERS else folder.name
+    flat = folder in roots or folder.name in CONTAINERS
+    return DEFAULT_PACK if flat else folder.name
 
 
 def _onnx_files(folder: Path) -> list[Path]:
