@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from faithful_instantid.devtools.benchmarks import cases, models
+from faithful_instantid.devtools.benchmarks import cases, gpu, models
 
 SIZE = 64
 SETTINGS = cases.Settings(sizes=[SIZE], rounds=1)
@@ -47,3 +47,11 @@ def test_people_stand_side_by_side_and_fill_the_picture(made: models.Models) -> 
     assert torch.equal(masks.sum(dim=0), torch.ones(SIZE, SIZE))
     xs = [person.faces.faces[0].kps[2, 0] for person in persons if person.faces]
     assert xs == sorted(xs)
+
+
+def test_launches_and_waits_are_counted_by_the_names_of_the_driver_s_functions() -> None:
+    events = [("cudaLaunchKernel", 100), ("cuLaunchKernel", 7), ("aten::add", 50)]
+    assert gpu.count(events, gpu.LAUNCHES) == 107
+    assert gpu.count(events, gpu.WAITS) == 0
+    text = gpu.table("title", {"512x512": {"bare UNet": gpu.Costs(107, 2, 3 << 30)}})
+    assert "| 512x512 | bare UNet | 107 | 2 | 3.00 GiB |" in text
