@@ -6,6 +6,7 @@ the slots are composed on copied dicts: what another pack put there is called fi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -342,27 +343,33 @@ class SlotAttention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
         """q (B,n,C), k and v (B,N,C) of the text -> (B,n,C), before to_out."""
+        if self.before is not None:
+            return self.added(self.before(q, k, v, extra_options), q, extra_options)
+        out = _attend(q, k, v, extra_options)
+        own = not out.requires_grad and "optimized_attention_override" not in extra_options
+        return self.added(out, q, extra_options, in_place=own)
 
-        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return comfy.ldm.modules.attention.optimized_attention(
-                q,
-                k,
-                v,
-                extra_options["n_heads"],
-                attn_precision=extra_options["attn_precision"],
-                transformer_options=extra_options,
-            )
-
-        if self.before is None:
-            out = attend(q, k, v)
-            own = not out.requires_grad and "optimized_attention_override" not in extra_options
-        else:
-            out = self.before(q, k, v, extra_options)
-            own = False
+    def added(
+        self, out: Tensor, q: Tensor, extra_options: dict[str, Any], *, in_place: bool = False
+    ) -> Tensor:
+        """Return the text's share `out` plus the identities; in_place: `out` may be written."""
         activations = extra_options.get("activations_shape")
+        attend = functools.partial(_attend, extra_options=extra_options)
         for share in self.shares:
             kv = share.sides.index_select(0, share.rows)  # (B,2,N,C)
             mask = share.mask.on_layer(q, activations, share.view)
-            out = add_identity(out, q, kv, share.weight, mask, attend, in_place=own)
-            own = own or not out.requires_grad
+            out = add_identity(out, q, kv, share.weight, mask, attend, in_place=in_place)
+            in_place = in_place or not out.requires_grad
         return out
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    """Return what ComfyUI's attention gives, with what it is told for this layer."""
+    return comfy.ldm.modules.attention.optimized_attention(
+        q,
+        k,
+        v,
+        extra_options["n_heads"],
+        attn_precision=extra_options["attn_precision"],
+        transformer_options=extra_options,
+    )

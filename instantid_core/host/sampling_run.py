@@ -74,6 +74,12 @@ class Resident:
             self.rows.append(torch.tensor([order.index(id(s)) for s in sides], device=device))
             self.slots.append(tables[size])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held on the device."""
+        tensors = {id(x): x for slots in self.slots for x in slots} | {id(x): x for x in self.rows}
+        return sum(x.nbytes for x in tensors.values())
+
 
 def _sides(
     terms: Sequence[AdapterTerm], index: int, carried: Sequence[Identity]

@@ -1,0 +1,141 @@
+"""What the adapter itself costs inside a call of the UNet, and the bytes it holds: the verdict.
+
+Whole calls on a shared machine are noisy by several percent. So the adapter's own work is timed
+where it happens: composing the slots, and in each of the 70 layers all beyond the text attention.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.patcher_extension
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+
+from ...instantid_core.host import apply_adapter
+from ...instantid_core.host.model_patch import RUN, SlotAttention
+from . import models as m
+from .timing import Clock
+
+LIMITS = {512: 0.02, 256: 0.06}  # own time over the time of a bare call, by picture size
+BYTES_LIMIT = 12_000_000  # on the compute device, for one identity in 16 bit
+KIND = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+
+
+@dataclass(frozen=True)
+class Share:
+    """The adapter's own seconds and those of a bare call, by round; bytes held while sampling."""
+
+    pixels: int
+    own: list[float]
+    bare: list[float]
+    nbytes: int
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.own) / statistics.median(self.bare)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the limits hold; sizes without a limit of their own have none."""
+        return self.ratio <= LIMITS.get(self.pixels, float("inf")) and self.nbytes <= BYTES_LIMIT
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "own_seconds": self.own,
+            "bare_seconds": self.bare,
+            "ratio": self.ratio,
+            "bytes": self.nbytes,
+        }
+
+    def text(self) -> str:
+        limit = f" (limit {LIMITS[self.pixels]})" if self.pixels in LIMITS else ""
+        return f"{self.ratio:.4f} of a bare call at {self.pixels}x{self.pixels}{limit}"
+
+
+class OwnTime:
+    """Two wrappers around the adapter's own: between them, and in its slots, runs its clock."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.spans: list[float] = []
+        self.calls: list[float] = []
+        self.nbytes = 0
+        self._entered = 0.0
+
+    def on(self, model: Any, patch: Callable[[Any], Any]) -> Any:
+        """Return `patch(model)` with a wrapper outside of the patch's and one inside."""
+        outside = model.clone()
+        self._add(outside, "outside", self._enter)
+        patched = patch(outside)
+        self._add(patched, "inside", self._leave)
+        return patched
+
+    def _add(self, model: Any, key: str, wrapper: Callable[..., Any]) -> None:
+        options = model.model_options["transformer_options"]
+        comfy.patcher_extension.add_wrapper_with_key(KIND, key, wrapper, options)
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def _enter(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        self.spans = []
+        self._entered = self._now()
+        out = executor(*args, **kwargs)
+        self.calls.append(sum(self.spans))
+        return out
+
+    def _leave(
+        self, executor: Any, x: Any, t: Any, c: Any, y: Any, control: Any, options: Any, **kw: Any
+    ) -> Any:
+        self.spans.append(self._now() - self._entered)
+        self.nbytes = options[RUN].resident(x.device, x.dtype).nbytes
+        replaced = options["patches_replace"]
+        timed = {slot: self._timed(patch) for slot, patch in replaced["attn2"].items()}
+        options = {**options, "patches_replace": {**replaced, "attn2": timed}}
+        return executor(x, t, c, y, control, options, **kw)
+
+    def _timed(self, slot: SlotAttention) -> Callable[..., torch.Tensor]:
+        def attention(q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> torch.Tensor:
+            text = optimized_attention(q, k, v, extra_options["n_heads"])
+            begun = self._now()
+            out = slot.added(text, q, extra_options, in_place=True)
+            self.spans.append(self._now() - begun)
+            return out
+
+        return attention
+
+
+def measure(models: m.Models, pixels: int, rounds: int) -> Share:
+    """Measure the adapter's own time and a bare call's, alternately, `rounds` times each."""
+    identity, clock = models.identity(1), Clock(models.device)
+    x = m.noise(models, pixels, 1)
+    bare: list[float] = []
+    own: list[float] = []
+    nbytes = 0
+    for _ in range(rounds):
+        seconds, _ = m.calls(models.model, models.positive, models.negative, x, 1, clock)
+        bare += seconds
+        inside = OwnTime(models.device)
+        patched = inside.on(models.model, lambda model: apply_adapter(model, identity))
+        m.calls(patched, models.positive, models.negative, x, 1, clock)
+        own.append(inside.calls[-1])
+        nbytes = inside.nbytes
+    return Share(pixels, own, bare, nbytes)
+
+
+def verdict(shares: Sequence[Share]) -> str:
+    """Say in one line whether the limits hold, with the figures."""
+    held = max(share.nbytes for share in shares)
+    figures = "; ".join(share.text() for share in shares)
+    word = "PASS" if all(share.is_kept for share in shares) else "FAIL"
+    return (
+        f"{word}: the adapter's own time is {figures}; "
+        f"it holds {held / 1e6:.2f} MB on the device (limit {BYTES_LIMIT / 1e6:.0f})"
+    )
