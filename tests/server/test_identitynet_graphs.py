@@ -100,7 +100,7 @@ def test_no_pose_photo_is_needed(server: Server) -> None:
     picture(server, prompt)
 
 
-def test_img2img_stays_nearer_to_the_photo_with_less_denoise(server: Server) -> None:
+def test_img2img_gives_another_picture_with_less_denoise(server: Server) -> None:
     found = []
     for denoise in (0.2, 0.9):
         prompt = workflow(KSampler={"steps": 3})
