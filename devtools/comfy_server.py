@@ -34,7 +34,7 @@ PACK_NAME = "faithful-instantid"
 DEV_NODES = "instantid-dev-nodes"
 PHOTO = "example.png"  # a fresh ComfyUI has a picture of that name in its input folder
 PORTRAIT = "portrait.png"
-START_LIMIT = 180.0  # seconds until the server must answer
+START_LIMIT = 600.0  # seconds until the server must answer
 RUN_LIMIT = 300.0  # seconds that one prompt may take
 # Threads that wait must sleep: busy waiting costs five times the processor time of these small
 # models when anything else runs beside them.
