@@ -79,7 +79,13 @@
     }
   }
 
+  function closeDialogs() {
+    const dialogs = store('dialog')
+    for (const dialog of [...(dialogs?.dialogStack ?? [])]) dialogs.closeDialog({ key: dialog.key })
+  }
+
   async function empty() {
+    closeDialogs()
     await window.app.loadGraphData({ nodes: [], links: [], groups: [], version: 0.4 })
     await settle()
   }
@@ -292,6 +298,6 @@
 
   window.faithful = {
     store, settle, wait, build, forms, load, empty, complaints, boxes, fit, bare, blueprint,
-    setWidgets, search, select, command, blueprints, useBlueprint
+    setWidgets, closeDialogs, search, select, command, blueprints, useBlueprint
   }
 })()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ SETTINGS = {
     "Comfy.Workflow.Persist": False,
     "Comfy.Graph.CanvasInfo": False,
 }
+LIMIT_MS = 90_000  # of one wait in the page: machines may be busy
+# ComfyUI's own 500 templates cost more time than all the rest of the page; none is looked at.
+CORE_TEMPLATES = re.compile(r"/templates/index[^/]*\.json")
 RENDERERS = ("classic", "vue")
 
 
@@ -121,7 +125,11 @@ def open_frontend(url: str, width: int = 1600, height: int = 1000) -> Iterator[F
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=list(FLAGS)
         )
         try:
-            page = browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page(
+                viewport={"width": width, "height": height}, reduced_motion="reduce"
+            )
+            page.set_default_timeout(LIMIT_MS)
+            page.route(CORE_TEMPLATES, lambda route: route.fulfill(json=[]))
             yield Frontend(page, url)
         finally:
             browser.close()
