@@ -60,14 +60,19 @@ class TinySDXL(comfy.supported_models.SDXL):
 
 
 def build_model(
-    weights: Weights, dtype: torch.dtype = torch.float32, *, in_channels: int = 4
+    weights: Weights,
+    dtype: torch.dtype = torch.float32,
+    *,
+    in_channels: int = 4,
+    compute_dtype: torch.dtype | None = None,
 ) -> Any:
     """Return a ModelPatcher around a tiny SDXL UNet whose weights `weights` makes.
 
     in_channels: 9 makes an inpainting model, which also sees a mask and the masked picture.
+    compute_dtype: what weights are cast to at each use, for a `dtype` of 8 bit.
     """
     config = TinySDXL({**UNET_CONFIG, "in_channels": in_channels})
-    config.set_inference_dtype(dtype, None)
+    config.set_inference_dtype(dtype, compute_dtype)
     model = comfy.model_base.SDXL(config, device=torch.device("cpu"))
     if in_channels == 9:
         model.set_inpaint()
