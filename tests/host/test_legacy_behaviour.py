@@ -10,9 +10,12 @@ import pytest
 import torch
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import NoFaceError, WrongInputError, WrongModelError
+from faithful_instantid.instantid_core.host.model_patch import TERMS
 from faithful_instantid.instantid_core.host.old_pack import combined
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import draw_keypoints
+from faithful_instantid.instantid_core.masks import on_grid
+from faithful_instantid.instantid_core.unet_layout import SLOTS
 from faithful_instantid.nodes.legacy.apply import ApplyInstantID, ApplyInstantIDAdvanced
 from faithful_instantid.nodes.legacy.faces import FaceKeypointsPreprocessor
 from faithful_instantid.nodes.legacy.separate import (
@@ -183,6 +186,28 @@ def test_a_mask_limits_only_the_positive_conditioning(bench: Bench) -> None:
     assert torch.equal(positive[0][1]["mask"], mask[None])
     assert positive[0][1]["set_area_to_bounds"] is False
     assert "mask" not in negative[0][1]
+
+
+def test_a_mask_is_laid_over_the_layers_smoothly_as_before(bench: Bench) -> None:
+    mask = torch.zeros(1, 6, 6)
+    mask[:, 2:] = 1
+    term = bench.apply(mask=mask)[0].model_options["transformer_options"][TERMS][0]
+    assert term.smooth_mask
+    rows = on_grid(mask, 4, 1, smooth=term.smooth_mask).flatten().tolist()
+    assert rows == pytest.approx([0.0, 0.75, 1.0, 1.0])
+
+
+def test_the_all_in_one_nodes_leave_the_middle_layers_alone_as_before(bench: Bench) -> None:
+    whole = InstantIDAttentionPatch.execute(
+        bench.adapter, bench.faces, bench.photos[:1], bench.model, -0.5, 0, 1, 0
+    ).args[0]
+    used = [
+        [slot for slot, weight in zip(SLOTS, term.weights, strict=True) if weight != 0]
+        for model in (whole, bench.apply()[0])
+        for term in model.model_options["transformer_options"][TERMS]
+    ]
+    assert used[0] == list(SLOTS)
+    assert used[1] == [slot for slot in SLOTS if slot[0] != "middle"]
 
 
 def controlled(bench: Bench, embeds: object, **more: Any) -> tuple[Any, Any]:
