@@ -90,7 +90,7 @@ def _make_stack(path: Path, stack: Stack) -> None:
     graph.save(path, inputs, {"output": (made, ["n", stack.outputs])})
 
 
-def measure(rounds: int = 5) -> dict[str, float]:
+def measure(rounds: int = 3) -> dict[str, float]:
     """Return median seconds of each side, and the ratios, ours over theirs."""
     with tempfile.TemporaryDirectory() as root:
         make_models(Path(root) / "models" / "antelopev2")
