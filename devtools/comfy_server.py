@@ -188,7 +188,7 @@ def serve(
             ),
             *("--listen", "127.0.0.1", "--port", str(port), *arguments),
         ]
-        variables = {**QUIET_THREADS, **os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+        variables = {**quick_python(), "PYTHONUNBUFFERED": "1", **(environment or {})}
         with open(folder / "server.log", "wb") as log:
             process = start_process(command, log, variables)
         server = Server(f"http://127.0.0.1:{port}", folder, process)
@@ -222,6 +222,16 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
+def quick_python() -> dict[str, str]:
+    """Return this process's environment variables, made fit for a quick Python.
+
+    Bytecode is kept: without it every start compiles all of torch's Python again.
+    """
+    variables = {**QUIET_THREADS, **os.environ}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    return variables
+
+
 def default_comfyui() -> Path:
     """Return the ComfyUI tree that COMFYUI_PATH names, else the private one."""
     own = os.environ.get("COMFYUI_PATH")
@@ -232,8 +242,9 @@ def standin_models(comfyui: Path, python: str | Path) -> Path:
     """Return the folder of stand-in models, made first if they are missing or out of date."""
     maker = ROOT / "devtools" / "make_standins.py"
     command = [str(python), str(maker), str(comfyui), str(STATE / "standins")]
-    variables = {**QUIET_THREADS, **os.environ}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=variables)
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env=quick_python()
+    )
     return Path(done.stdout.splitlines()[-1])
 
 

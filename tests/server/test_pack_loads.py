@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from faithful_instantid.devtools.comfy_server import (
     Server,
     default_comfyui,
     lay_out,
+    quick_python,
     serve,
 )
 
@@ -59,7 +59,7 @@ def log_of_a_short_run(base: Path) -> str:
     lay_out(base, base / "no models")
     command = [sys.executable, str(default_comfyui() / "main.py"), "--cpu", "--quick-test-for-ci"]
     command += ["--base-directory", str(base), "--database-url", "sqlite:///:memory:"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=quick_python())
     return done.stdout + done.stderr
 
 
@@ -99,7 +99,7 @@ def test_loading_the_pack_imports_no_face_library_and_no_opencv() -> None:
         [sys.executable, "-c", LOAD_AS_COMFYUI_DOES],
         capture_output=True,
         text=True,
-        env={**os.environ, "COMFYUI_PATH": str(default_comfyui()), "PACK": str(ROOT)},
+        env={**quick_python(), "COMFYUI_PATH": str(default_comfyui()), "PACK": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
     assert "imported:" in done.stdout
