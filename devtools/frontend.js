@@ -260,6 +260,7 @@
 
   /** Put one node on an empty canvas and select it, as a click on it does. */
   async function select(type) {
+    store('rightSidePanel')?.closePanel?.()
     await empty()
     const node = window.LiteGraph.createNode(type)
     window.app.graph.add(node)
