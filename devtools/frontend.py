@@ -29,6 +29,7 @@ READY = "() => window.app?.vueAppReady && window.app.extensionManager && window.
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Minimap.Visible": False,
+    "Comfy.RightSidePanel.IsOpen": False,
     "Comfy.Notification.ShowVersionUpdates": False,
     "Comfy.Workflow.ConfirmDelete": False,
     "Comfy.Workflow.Persist": False,
