@@ -128,7 +128,7 @@ def test_a_black_picture_and_one_that_instantid_did_not_change_are_failures() ->
     assert "not finite or flat" in report.failures(figures(), "", 0, 10)[0]
     log = "RuntimeWarning: invalid value encountered in cast"
     assert "not finite or flat" in report.failures(figures(), log, 50, 10)[0]
-    assert "differ by 0.00 of 255" in report.failures(figures(), "", 50, 0)[0]
+    assert "differ by 0.000 of 255" in report.failures(figures(), "", 50, 0)[0]
 
 
 def test_the_import_time_is_read_from_comfyui_s_log() -> None:
