@@ -5,16 +5,15 @@ The keys of this pack are flat: `image_proj.latents`, `ip_adapter.1.to_k_ip.weig
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
@@ -73,6 +72,7 @@ def recognise(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     if other is not None:
         raise WrongFileError(f"{name} is {other.name}. {WANTED} {other.place}".rstrip())
     _check_complete(shapes, name)
+    _check_plain(tensors, name)
     return {
         key: tensor
         for key, tensor in tensors.items()
@@ -118,6 +118,17 @@ def _check_complete(shapes: Shapes, name: str) -> None:
         )
 
 
+def _check_plain(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Raise WrongFileError for tensors that are no weights, or claim more than they hold."""
+    for key, found in tensors.items():
+        plain = found.layout == torch.strided and found.is_floating_point()
+        if not plain or found.untyped_storage().nbytes() < found.numel() * found.element_size():
+            raise WrongFileError(
+                f"{name} is damaged or forged: its tensor {key} ({found.dtype}, "
+                f"{tuple(found.shape)}) is no plain tensor of weights. Download it again. {WANTED}"
+            )
+
+
 def _resampler_keys(depth: int) -> list[str]:
     keys = ["latents"]
     for part in ("proj_in", "proj_out", "norm_out"):
@@ -143,7 +154,7 @@ def _looks_like_safetensors(head: bytes) -> bool:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except Exception as error:  # whatever a damaged header leads to
         raise WrongFileError(
             f"{path.name} is a safetensors file that ends too early or is damaged "
             f"({path.stat().st_size:,} bytes; {error}). The download was cut off: "
@@ -152,7 +163,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path, *, zipped: bool) -> object:
-    """Read a PyTorch pickle without running any code in it."""
+    """Read a PyTorch pickle without running any code in it, and without unpacking anything."""
+    if zipped:
+        _check_not_packed(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
@@ -162,8 +175,22 @@ def _read_pickle(path: Path, *, zipped: bool) -> object:
             f"{path.name} is a pickle with code in it, not only weights; it was not run. "
             f"Do not trust this file: delete it. {WANTED}"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # whatever a damaged pickle leads to
         raise _damaged_pickle(path, error) from error
+
+
+def _check_not_packed(path: Path) -> None:
+    """Raise WrongFileError where a zip holds more than the file is large: PyTorch packs nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:
+        raise _damaged_pickle(path, error) from error
+    if inside > path.stat().st_size:
+        raise WrongFileError(
+            f"{path.name} is a zip that unpacks to {inside:,} bytes; a PyTorch file is never "
+            f"packed. Do not trust this file: delete it. {WANTED}"
+        )
 
 
 def _damaged_pickle(path: Path, error: Exception) -> WrongFileError:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from . import checks
 from .errors import WrongInputError
 from .unet_layout import SLOTS, Slot
 
@@ -33,9 +34,10 @@ class LayerWeights:
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.values) != len(GROUPS) or not all(map(math.isfinite, self.values)):
+        if len(self.values) != len(GROUPS) or not all(map(_ordinary, self.values)):
             raise WrongInputError(
-                f"The layer weights are {len(self.values)} numbers: {list(self.values)}. Wanted: "
+                f"The layer weights are {len(self.values)} numbers: "
+                f"{checks.shown(list(self.values))}. Wanted: "
                 f"{len(GROUPS)} numbers with commas between: four for the down blocks, one for "
                 "the middle, six for the up blocks. 1 leaves a block as it is, 0 turns it off."
             )
@@ -43,6 +45,8 @@ class LayerWeights:
     @classmethod
     def of_parts(cls, down: float, middle: float, up: float) -> LayerWeights:
         """Return the weights with one factor for each of the three parts of the UNet."""
+        down, middle = checks.number(down, "down"), checks.number(middle, "middle")
+        up = checks.number(up, "up")
         return cls((down,) * _DOWN + (middle,) + (up,) * _UP)
 
     @classmethod
@@ -84,7 +88,7 @@ class WeightCurve:
 
     def __post_init__(self) -> None:
         percents = [percent for percent, _ in self.points]
-        finite = all(math.isfinite(number) for point in self.points for number in point)
+        finite = all(_ordinary(number) for point in self.points for number in point)
         if not percents or not finite or percents != sorted(percents):
             raise _curve_error(str(list(self.points)))
 
@@ -136,6 +140,9 @@ def eased(ease: str, start: float, end: float) -> WeightCurve:
 
     ease: linear, ease_in (slow at first), ease_out (slow at last), ease_in_out.
     """
+    if ease not in EASES:
+        raise checks.unknown("curve", ease, EASES)
+    start, end = checks.number(start, "start"), checks.number(end, "end")
     points = [(i / _STEPS, EASES[ease](i / _STEPS)) for i in range(_STEPS + 1)]
     return WeightCurve(tuple((x, start + (end - start) * y) for x, y in points))
 
@@ -152,6 +159,10 @@ def parse_curve(text: str) -> WeightCurve:
     return WeightCurve(tuple(points))
 
 
+def _ordinary(number: float) -> bool:
+    return abs(number) <= checks.LARGEST
+
+
 def _between(a: tuple[float, float], b: tuple[float, float], percent: float) -> float:
     if b[0] <= a[0] or percent >= b[0]:
         return b[1]
@@ -162,11 +173,12 @@ def _numbers(text: str, what: str) -> Sequence[float]:
     try:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
-        raise WrongInputError(f"The {what} are {text!r}; wanted: numbers.") from error
+        raise WrongInputError(f"The {what} are {checks.shown(text)}; wanted: numbers.") from error
 
 
 def _curve_error(found: str) -> WrongInputError:
     return WrongInputError(
-        f"The weight curve is {found!r}. Wanted: points as share of the sampling : factor, with "
+        f"The weight curve is {checks.shown(found)}. "
+        "Wanted: points as share of the sampling : factor, with "
         'commas between, shares ascending from 0 to 1; for example "0:1, 0.5:0.8, 1:0".'
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import checks
 from .errors import WrongInputError
 
 
@@ -20,10 +21,12 @@ def negative_noise(face_embedding: Tensor, amount: float, seed: int) -> Tensor:
         raise WrongInputError(
             f"The negative noise is {amount}. Wanted: 0 (none, the published method) or more."
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed % SEEDS)
     noise = torch.rand(face_embedding.shape, generator=generator, dtype=torch.float32)
     return noise * amount
 
+
+SEEDS = 1 << 64  # how many a generator tells apart
 
 MEAN = "mean"
 NORM_KEPT_MEAN = "norm_kept_mean"
@@ -42,7 +45,7 @@ def combine_embeddings(embeddings: Tensor, weights: Sequence[float], mode: str =
     weights that are all 0.
     """
     if mode not in COMBINES:
-        raise WrongInputError(f"combine is {mode!r}; wanted one of: {', '.join(COMBINES)}.")
+        raise checks.unknown("combine", mode, COMBINES)
     if len(weights) != len(embeddings):
         raise WrongInputError(f"There are {len(weights)} weights for {len(embeddings)} references.")
     if min(weights) < 0 or sum(weights) <= 0:

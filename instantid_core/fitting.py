@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import checks
 from .errors import WrongInputError
 from .keypoints import FacePoints, Keypoints
 from .log import log
@@ -20,6 +21,10 @@ from .log import log
 # Below this, a face has fewer pixels than the 112 x 112 crop the face recogniser reads, or about
 # 14 x 14 latent cells: too few for a likeness.
 SMALL_FACE = 112
+
+FURTHEST = 1_000_000  # pixels: beyond, OpenCV cannot draw
+
+LARGEST_SIDE = 16384  # pixels: the largest that ComfyUI's own nodes make
 
 CANVAS_GRID = 64
 CANVAS_SHORT_SIDE = 1024  # of a first step, which only rounds
@@ -39,6 +44,10 @@ class Fit(str, Enum):
 
     CROP = "crop"
     PAD = "pad"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Fit:
+        raise checks.unknown("fit", value, [mode.value for mode in cls])
 
 
 def official_canvas(width: int, height: int) -> tuple[int, int]:
@@ -79,6 +88,7 @@ def place(
     Raises WrongInputError for a size of 0 or less, or where there is no face to place.
     """
     _check_canvas(width, height)
+    x, y, size = checks.number(x, "x"), checks.number(y, "y"), checks.number(size, "size")
     if not size > 0:
         raise WrongInputError(
             f"A face of size {size:g} cannot be placed: a part of the picture's height above 0 is "
@@ -110,6 +120,8 @@ def transform(
     mirror: left and right of the picture change places. move_x, move_y: parts of the picture's
     width and height, right and down positive. scale: factor above 0. rotate: degrees, clockwise.
     """
+    move_x, move_y = checks.number(move_x, "move_x"), checks.number(move_y, "move_y")
+    scale, rotate = checks.number(scale, "scale"), checks.number(rotate, "rotate")
     if not scale > 0:
         raise WrongInputError(
             f"A face cannot be scaled by {scale:g}: a factor above 0 is wanted, 1 leaves it as it "
@@ -151,10 +163,10 @@ def warn_of_small_faces(fitted: Keypoints) -> None:
 
 
 def _check_canvas(width: int, height: int) -> None:
-    if width < 1 or height < 1:
+    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
         raise WrongInputError(
             f"A canvas of {width} x {height} pixels cannot hold a picture: both sides must be "
-            "1 or more."
+            f"from 1 to {LARGEST_SIDE}."
         )
 
 
@@ -165,13 +177,20 @@ def _moved(
 
     def moved(face: FacePoints) -> FacePoints:
         corners = face.box.reshape(2, 2) * scale + offset
-        return FacePoints(
-            (face.kps * scale + offset).astype(np.float32),
-            corners.reshape(4).astype(np.float32),
-        )
+        return _on_canvas(face.kps * scale + offset, corners.reshape(4))
 
     frames = tuple(tuple(moved(face) for face in frame) for frame in keypoints.frames)
     return Keypoints(width, height, frames)
+
+
+def _on_canvas(kps: Points, box: Points) -> FacePoints:
+    """A face; WrongInputError if it lies so far away that nothing can be drawn there."""
+    if not (np.abs(kps).max() <= FURTHEST and np.abs(box).max() <= FURTHEST):
+        raise WrongInputError(
+            f"A face lies more than {FURTHEST} pixels off the picture, or its points are not "
+            "numbers. Move and scale it less."
+        )
+    return FacePoints(kps.astype(np.float32), box.astype(np.float32))
 
 
 def _centred(keypoints: Keypoints, width: int, height: int, scale: float) -> Points:
@@ -225,4 +244,4 @@ def _turned(face: FacePoints, scale: float, rotate: float, shift: Points) -> Fac
     kps = (face.kps - middle) @ turn.T + middle + shift
     half = np.sqrt((turn**2) @ ((face.box[2:] - face.box[:2]) / 2) ** 2)
     box = np.concatenate([middle + shift - half, middle + shift + half])
-    return FacePoints(kps.astype(np.float32), box.astype(np.float32))
+    return _on_canvas(kps, box)

@@ -10,6 +10,7 @@ again from the embedding when it is loaded.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .errors import MissingFileError, WrongFileError
+from .checks import shown
+from .errors import InstantIDError, MissingFileError, WrongFileError
 from .identity import Identity
 
 FORMAT = "faithful-instantid identity"
@@ -28,13 +30,26 @@ NAMES = ("face_embedding", "negative_embedding")
 
 
 def save_identity(path: Path, identity: Identity, name: str = "") -> None:
-    """Write the embeddings of an identity. name: free text that is kept in the metadata."""
+    """Write the embeddings of an identity, whole or not at all.
+
+    name: free text that is kept in the metadata. Raises InstantIDError if it cannot be written.
+    """
     tensors = {
         "face_embedding": identity.face_embedding.float().cpu().contiguous().clone(),
         "negative_embedding": identity.negative_embedding.float().cpu().contiguous().clone(),
     }
     metadata = {"format": FORMAT, "version": VERSION, "name": name}
-    path.write_bytes(safetensors.torch.save(tensors, metadata))
+    half = path.with_name(f"{path.name}.part")
+    try:
+        half.write_bytes(safetensors.torch.save(tensors, metadata))
+        half.replace(path)
+    except (OSError, ValueError) as error:  # a full disk, a name that the disk does not take
+        with contextlib.suppress(OSError, ValueError):
+            half.unlink()
+        raise InstantIDError(
+            f"The identity could not be saved as {shown(str(path))}: {error}. Make room, or choose "
+            "another filename_prefix; nothing was left behind."
+        ) from error
 
 
 def load_embeddings(path: Path) -> tuple[Tensor, Tensor]:
@@ -53,7 +68,7 @@ def load_embeddings(path: Path) -> tuple[Tensor, Tensor]:
         opened: Any = safe_open(str(path), framework="pt", device="cpu")
         with opened as file:
             return _read(path, file)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise _wrong(path, f"it is not a readable safetensors file: {error}") from error
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import checks
 from .errors import WrongInputError
 
 Picture = NDArray[np.uint8]  # (H, W, 3), BGR, 0..255, contiguous
@@ -25,6 +26,7 @@ def to_pictures(images: Tensor) -> list[Picture]:
 
     Raises WrongInputError for another shape, an empty batch, or floats that reach up to 255.
     """
+    images = checks.tensor(images, "The picture", "an IMAGE")
     batch = images.unsqueeze(0) if images.ndim == 3 else images
     if batch.ndim != 4 or batch.shape[-1] not in (1, 3, 4) or batch.numel() == 0:
         raise WrongInputError(

@@ -101,9 +101,7 @@ def draw_keypoints(
     canvas = np.zeros((height, width, 3), np.uint8)
     size = drawing_scale(width, height) if scale is None else scale
     for face in sorted(faces, key=_extent):
-        drawn = _draw_face(face, width, height, size)
-        covered = drawn.any(axis=2, keepdims=True)
-        canvas = np.where(covered, drawn, canvas)
+        _draw_face(canvas, face, size)
     return canvas
 
 
@@ -147,20 +145,17 @@ def _extent(kps: NDArray[np.float32]) -> float:
     return float((kps.max(axis=0) - kps.min(axis=0)).max())
 
 
-def _draw_face(
-    kps: NDArray[np.float32], width: int, height: int, scale: float
-) -> NDArray[np.uint8]:
+def _draw_face(canvas: NDArray[np.uint8], kps: NDArray[np.float32], scale: float) -> None:
+    """Draw one face over what is there."""
     cv2 = _opencv()
     half_width = max(1, round(STICK_HALF_WIDTH * scale))
     radius = max(1, round(DOT_RADIUS * scale))
-    canvas = np.zeros((height, width, 3), np.uint8)
     for point in LIMBS:
-        cv2.fillConvexPoly(canvas, _stick(cv2, kps[point], kps[NOSE], half_width), COLOURS[point])
-    canvas = (canvas * LIMB_BRIGHTNESS).astype(np.uint8)
+        colour = [int(channel * LIMB_BRIGHTNESS) for channel in COLOURS[point]]
+        cv2.fillConvexPoly(canvas, _stick(cv2, kps[point], kps[NOSE], half_width), colour)
     dots: list[tuple[float, float]] = kps.tolist()
     for (x, y), colour in zip(dots, COLOURS, strict=True):
         cv2.circle(canvas, (int(x), int(y)), radius, colour, -1)
-    return canvas
 
 
 def _stick(cv2: Any, start: NDArray[np.float32], end: NDArray[np.float32], half_width: int) -> Any:

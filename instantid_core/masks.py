@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from . import checks
 from .errors import WrongInputError
 
 
@@ -37,6 +38,7 @@ def checked(mask: object) -> Mask | None:
             f"The mask has the shape {tuple(mask.shape)}. Wanted: (height, width) or "
             "(frames, height, width). Connect a MASK, not an IMAGE or a LATENT."
         )
+    mask = checks.tensor(mask, "The mask", "a MASK")
     frames = mask.reshape(-1, *mask.shape[-2:]).to(device="cpu", dtype=torch.float32)
     if not bool(frames.isfinite().all()):
         raise WrongInputError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from . import checks
 from .errors import WrongInputError
 from .fitting import Fit, fit
 from .identity import Identity
@@ -65,13 +66,13 @@ def choose_faces(keypoints: Keypoints, order: str, index: int, place: int) -> Ke
     faces than that has none for this person.
     Raises WrongInputError if no frame has such a face.
     """
-    if order not in _ORDERS:
-        raise WrongInputError(f"The order is {order!r}; wanted one of: {', '.join(ORDERS)}.")
+    if order not in ORDERS:
+        raise checks.unknown("order", order, ORDERS)
     most = max(len(frame) for frame in keypoints.frames)
     number = place if index == BY_PLACE else index
     if most == 1 and index == BY_PLACE:
         number = 0
-    if number >= most:
+    if not 0 <= number < most:
         raise WrongInputError(
             f"Person {place + 1} would take face number {number} ({order}, counted from 0), but "
             f"the keypoints hold {most} face{'' if most == 1 else 's'} at most. Use a pose photo "

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import checks
 from .errors import WrongInputError
 from .fitting import Fit, fit
 from .keypoints import FacePoints, Keypoints
@@ -24,6 +25,10 @@ class Shape(str, Enum):
 
     BOX = "box"
     ELLIPSE = "ellipse"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Shape:
+        raise checks.unknown("shape", value, [shape.value for shape in cls])
 
 
 @dataclass(frozen=True)
@@ -146,5 +151,5 @@ def _size(face: FacePoints) -> float:
 
 def _raise_to(frame: Tensor, distance: Tensor, feather: float) -> None:
     """Raise `frame` to 1 at distance 0, falling to 0 over `feather` pixels."""
-    value = (1 - distance / feather).clamp(min=0) if feather > 0 else (distance == 0).float()
+    value = (1 - distance / feather).clamp(min=0) if feather > 1e-3 else (distance == 0).float()
     torch.maximum(frame, value, out=frame)

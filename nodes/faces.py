@@ -13,6 +13,7 @@ from ..instantid_core.faces import PICKS, THRESHOLD, as_analyzer
 from ..instantid_core.faces.references import ON_MISSING, LookSettings, Reference
 from ..instantid_core.host.faces import (
     checked_identity,
+    checked_references,
     encode_references,
     load_identity,
     make_pick,
@@ -175,7 +176,10 @@ class EncodeFace(io.ComfyNode):
         made = encode_references(
             as_analyzer(face_analyzer),
             adapter,
-            [*references_of(image, weights, make_pick(pick, index, like)), *references],
+            [
+                *references_of(image, weights, make_pick(pick, index, like)),
+                *checked_references(references),
+            ],
             combine=combine,
             on_missing=on_missing,
             settings=LookSettings(threshold, thorough),
@@ -227,9 +231,8 @@ class FaceReference(io.ComfyNode):
         references: Sequence[Reference] = (),
         like: Any = None,
     ) -> io.NodeOutput:
-        weights = ",".join([str(weight)] * len(image))
         chosen = make_pick(pick, index, like)
-        return io.NodeOutput(references_of(image, weights, chosen, references))
+        return io.NodeOutput(references_of(image, weight, chosen, references))
 
 
 class SaveIdentity(io.ComfyNode):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ..instantid_core.errors import MissingFileError
+from ..instantid_core.checks import shown
+from ..instantid_core.errors import MissingFileError, WrongInputError
 from ..instantid_core.faces import FacePack, find_pack, pack_names
 
 ADAPTERS = "instantid"
@@ -41,8 +42,8 @@ def adapter_files() -> list[str]:
 
 
 def adapter_path(name: str) -> str:
-    """Return the path of an adapter file; FileNotFoundError if it is gone."""
-    return folder_paths.get_full_path_or_raise(ADAPTERS, _native(name))
+    """Return the path of an adapter file; MissingFileError if it is gone."""
+    return _found(ADAPTERS, name)
 
 
 def adapter_problem(name: str | None) -> bool | str:
@@ -52,7 +53,8 @@ def adapter_problem(name: str | None) -> bool | str:
     places = ", ".join(folder_paths.get_folder_paths(ADAPTERS))
     there = ", ".join(adapter_files()) or "no adapter file at all"
     return (
-        f"There is no adapter file {name!r}. Looked in {places}; found {there}. Choose one that is "
+        f"There is no adapter file {shown(name)}. Looked in {places}; found {there}. "
+        "Choose one that is "
         "there, or put ip-adapter.bin of InstantX/InstantID there."
     )
 
@@ -63,13 +65,24 @@ def controlnet_files() -> list[str]:
 
 
 def controlnet_path(name: str) -> str:
-    """Return the path of a ControlNet file; FileNotFoundError if it is gone."""
-    return folder_paths.get_full_path_or_raise("controlnet", _native(name))
+    """Return the path of a ControlNet file; MissingFileError if it is gone."""
+    return _found("controlnet", name)
 
 
-def _native(name: str) -> str:
+def _native(name: object) -> str:
     """Return a file name with this system's separators: workflows travel between systems."""
-    return name.replace("\\", "/").replace("/", os.sep)
+    return str(name).replace("\\", "/").replace("/", os.sep)
+
+
+def _found(folder: str, name: object) -> str:
+    """Return the path of a model file; MissingFileError if it is gone."""
+    path = folder_paths.get_full_path(folder, _native(name))
+    if path is None:
+        raise MissingFileError(
+            f"There is no file {shown(name)} in the model folders {folder} any more. Press R to "
+            "refresh the lists, and choose one that is there."
+        )
+    return path
 
 
 def face_pack_folders() -> list[Path]:
@@ -101,8 +114,8 @@ def identity_files() -> list[str]:
 
 
 def identity_path(name: str) -> Path:
-    """Return the path of a saved identity; FileNotFoundError if it is gone."""
-    return Path(folder_paths.get_full_path_or_raise(IDENTITIES, _native(name)))
+    """Return the path of a saved identity; MissingFileError if it is gone."""
+    return Path(_found(IDENTITIES, name))
 
 
 def identity_problem(name: str | None) -> bool | str:
@@ -112,13 +125,21 @@ def identity_problem(name: str | None) -> bool | str:
     places = ", ".join(folder_paths.get_folder_paths(IDENTITIES))
     there = ", ".join(identity_files()) or "no saved identity at all"
     return (
-        f"There is no saved identity {name!r}. Looked in {places}; found {there}. Save one with "
+        f"There is no saved identity {shown(name)}. Looked in {places}; found {there}. "
+        "Save one with "
         "Save Identity, or choose one that is there."
     )
 
 
 def new_identity_path(prefix: str) -> Path:
-    """Return an unused path in the output folder; ComfyUI refuses a prefix that leaves it."""
+    """Return an unused path in the output folder; WrongInputError for a prefix that leaves it."""
     output = folder_paths.get_output_directory()
-    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output)
+    try:
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output)
+    except Exception as error:  # ComfyUI's refusal, or the file system's
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise WrongInputError(
+            f"Nothing can be saved under filename_prefix {shown(prefix)}: {said[0][:200]} Write a "
+            "folder within ComfyUI's output folder and the beginning of a file name."
+        ) from error
     return Path(folder) / f"{name}_{counter:05}_.safetensors"

@@ -10,6 +10,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from . import faults
+
 MAKER = Path(__file__).resolve().parent.parent / "make_standins.py"
 
 
@@ -123,6 +125,7 @@ class AnalyzerCalls:
 
 
 NODE_CLASS_MAPPINGS = {
+    **faults.NODE_CLASS_MAPPINGS,
     "IIDDev_AnalyzerCalls": AnalyzerCalls,
     "IIDDev_LoadedModules": LoadedModules,
     "IIDDev_StyleAdapter": StyleAdapter,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import WrongFileError, WrongInputError
+from ..errors import InstantIDError, WrongFileError, WrongInputError
 from ..images import Picture
 from .cache import RecentlyUsed, content_key
 from .detection import ALWAYS, Candidates, Pass, further_passes, merge, run_pass
@@ -77,7 +78,8 @@ class FaceAnalyzer:
     def _look(self, picture: Picture, key: tuple[Any, ...], look: Pass) -> Candidates:
         def run() -> Candidates:
             self.calls += 1
-            return run_pass(self._detector, picture, look)
+            with _told("detector", picture):
+                return run_pass(self._detector, picture, look)
 
         return self._passes.get((key, look), run)
 
@@ -87,10 +89,11 @@ class FaceAnalyzer:
 
         def run() -> Embedding:
             self.calls += 1
-            with warnings.catch_warnings():  # skimage's, about a method insightface calls
+            with warnings.catch_warnings(), _told("recogniser", picture):
+                # skimage's, about a method insightface calls
                 warnings.simplefilter("ignore", FutureWarning)
                 made = self._recogniser.get(picture, SimpleNamespace(kps=kps))
-            return np.array(made, np.float32).reshape(-1)
+                return _embedding(made)
 
         return self._embeddings.get((content_key(picture), kps.tobytes()), run).copy()
 
@@ -127,6 +130,33 @@ class FaceAnalyzer:
         """Return a copy of the picture with insightface's own marks of its Face objects."""
         draw = import_package("insightface.app").FaceAnalysis.draw_on
         return cast("NDArray[np.uint8]", draw(self, img, faces))
+
+
+@contextlib.contextmanager
+def _told(model: str, picture: Picture) -> Generator[None, None, None]:
+    """Turn whatever a face model raises into an InstantIDError that says which and at what."""
+    try:
+        yield
+    except InstantIDError:
+        raise
+    except Exception as error:
+        height, width = picture.shape[:2]
+        raise WrongFileError(
+            f"The face {model} failed at a picture of {width}x{height} "
+            f"({type(error).__name__}: {error}). If other pictures work, change this one; if none "
+            "does, put a fresh copy of antelopev2's files in place, or choose the provider CPU."
+        ) from error
+
+
+def _embedding(made: Any) -> Embedding:
+    """What a recogniser gave as (512,) float32; WrongFileError if it is no face embedding."""
+    embedding = np.array(made, np.float32).reshape(-1)
+    if embedding.shape != (512,) or not np.isfinite(embedding).all():
+        raise WrongFileError(
+            f"The face recogniser gave {embedding.size} numbers, or some that are not numbers; "
+            "wanted 512. Put antelopev2's glintr100.onnx (261 MB) in its place."
+        )
+    return embedding
 
 
 def _prominence(face: FoundFace, picture: Picture, metric: str) -> float:
@@ -196,13 +226,21 @@ def as_analyzer(analysis: Any) -> FaceAnalyzer:
         return analysis
     models = getattr(analysis, "models", None)
     if not isinstance(models, dict):
-        raise WrongInputError(
-            f"FACEANALYSIS brought a {type(analysis).__name__}; wanted what Load Face Analyzer "
-            "gives out, or insightface's FaceAnalysis."
-        )
-    if analysis not in _adopted:
-        _adopted[analysis] = _adopt(cast("dict[str, Any]", models))
-    return _adopted[analysis]
+        raise _foreign(analysis)
+    try:
+        adopted = _adopted.get(analysis)
+    except TypeError as error:  # cannot be a key: no FaceAnalysis
+        raise _foreign(analysis) from error
+    if adopted is None:
+        adopted = _adopted[analysis] = _adopt(cast("dict[str, Any]", models))
+    return adopted
+
+
+def _foreign(analysis: object) -> WrongInputError:
+    return WrongInputError(
+        f"FACEANALYSIS brought a {type(analysis).__name__}; wanted what Load Face Analyzer gives "
+        "out, or insightface's FaceAnalysis."
+    )
 
 
 def _adopt(models: dict[str, Any]) -> FaceAnalyzer:

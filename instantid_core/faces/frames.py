@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import NoFaceError, WrongInputError
+from .. import checks
+from ..errors import NoFaceError
 from ..keypoints import FacePoints
 from ..log import log
 
@@ -29,9 +30,7 @@ def fill_frames(
     Raises NoFaceError too where there is nothing to hold.
     """
     if on_missing not in ON_MISSING_FRAME:
-        raise WrongInputError(
-            f"on_missing is {on_missing!r}; wanted one of: {', '.join(ON_MISSING_FRAME)}."
-        )
+        raise checks.unknown("on_missing", on_missing, ON_MISSING_FRAME)
     found = [number for number, frame in enumerate(frames) if frame]
     missing = [number for number, frame in enumerate(frames) if not frame]
     if missing and (on_missing == ERROR or (not found and on_missing != BLANK)):

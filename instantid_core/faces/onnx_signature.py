@@ -53,9 +53,11 @@ class Signature:
 def read_signature(path: Path) -> Signature | None:
     """Return the signature of an ONNX file, or None where the file is not one."""
     try:
+        if not path.is_file():  # a pipe or a device would be waited for
+            return None
         with path.open("rb") as file:
             return _read_model(file, path.stat().st_size)
-    except (OSError, EOFError, ValueError, UnicodeDecodeError):
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError):
         return None
 
 
@@ -120,6 +122,8 @@ def _read_dim(file: BinaryIO, end: int) -> int | str:
         if number == DIM_VALUE and wire == VARINT:
             return _varint(file)
         size = _size_of(file, wire)
+        if file.tell() + size > end:
+            raise EOFError
         if number == DIM_NAME and wire == BYTES:
             return file.read(size).decode()
         file.seek(size, SEEK_CUR)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checks import SHOWN, shown
 from ..errors import MissingFileError
 from .onnx_signature import read_signature
 
@@ -87,12 +88,17 @@ def _missing_text(name: str, roots: Sequence[Path], folders: Sequence[Path]) -> 
     looked = "\n".join(f"  {root}: {_contents(root)}" for root in dict.fromkeys(roots))
     seen = "".join(f"\n  {folder} lacks {_lacks(folder)}" for folder in folders)
     return (
-        f"The face pack {name} was not found. Looked in these folders and everything below:\n"
+        f"The face pack {_readable(name)} was not found. Looked in these folders and "
+        f"everything below:\n"
         f"{looked}{seen}\n"
         f"Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {place} "
         "and choose antelopev2. devtools/download_models.py of this pack fetches them when you run "
         "it."
     )
+
+
+def _readable(name: str) -> str:
+    return name if str(name).isprintable() and len(str(name)) <= SHOWN else shown(name)
 
 
 def _contents(root: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import checks
 from ..errors import WrongInputError
 from ..images import Picture
 from .analyzer import Embedding, FaceAnalyzer
@@ -77,6 +78,6 @@ def rank_faces(
         "nearest_center": off_center,
         MOST_LIKE: unlike,
     }
-    if pick.mode not in keys:
-        raise WrongInputError(f"pick is {pick.mode!r}; wanted one of: {', '.join(PICKS)}.")
+    if pick.mode not in PICKS:
+        raise checks.unknown("pick", pick.mode, PICKS)
     return tuple(sorted(faces, key=keys[pick.mode]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .. import checks
 from ..errors import NoFaceError, WrongInputError
 from ..images import Picture
 from ..log import log
@@ -67,6 +68,7 @@ def choose_face(
 ) -> Choice:
     """Look for faces in a reference and choose the one its pick names."""
     picture, pick = reference.picture, reference.pick
+    checks.number(settings.threshold, "threshold")
     search = analyzer.find(picture, threshold=settings.threshold, thorough=settings.thorough)
     faces = rank_faces(analyzer, picture, search.faces, pick)
     if not faces:
@@ -111,7 +113,7 @@ def keep_found(choices: Sequence[Choice], on_missing: str) -> list[int]:
     """
     if on_missing not in ON_MISSING:
         raise WrongInputError(
-            f"on_missing is {on_missing!r}; wanted one of: {', '.join(ON_MISSING)}."
+            f"on_missing is {checks.shown(on_missing)}; wanted one of: {', '.join(ON_MISSING)}."
         )
     problems = [choice.problem for choice in choices if choice.chosen is None]
     if problems and on_missing == ERROR:
@@ -201,10 +203,11 @@ def parse_weights(text: str, count: int) -> list[float]:
         weights = [float(part) for part in text.split(",")]
     except ValueError:
         weights = []
-    if len(weights) != count or not all(0 <= weight < float("inf") for weight in weights):
+    if len(weights) != count or not all(0 <= weight <= checks.LARGEST for weight in weights):
         raise WrongInputError(
-            f"weights is {text!r}; wanted {count} {'number' if count == 1 else 'numbers'} of 0 or "
+            f"weights is {checks.shown(text)}; wanted {count} "
+            f"{'number' if count == 1 else 'numbers'} of 0 or "
             "more, one for each picture, with commas between them, for example "
-            f"{', '.join(['1', '0.5'] * count)[: 5 * count].rstrip(', ')}."
+            f"{', '.join((['1', '0.5'] * count)[: min(count, 8)])}."
         )
     return weights

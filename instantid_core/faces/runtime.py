@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import checks
 from ..errors import MissingDependencyError, WrongInputError
 from ..log import log
 
@@ -79,9 +80,10 @@ def wanted_providers(choice: str, available: Sequence[str]) -> list[str]:
     A provider that onnxruntime does not offer is left out with one log line. Raises
     WrongInputError for an unknown choice.
     """
-    if choice != AUTO and choice not in PROVIDERS:
+    if choice not in (AUTO, *PROVIDERS):
         raise WrongInputError(
-            f"The provider {choice!r} is unknown; wanted one of: {', '.join([AUTO, *PROVIDERS])}."
+            f"The provider {checks.shown(choice)} is unknown; wanted one of: "
+            f"{', '.join([AUTO, *PROVIDERS])}."
         )
     asked = list(PROVIDERS.values()) if choice == AUTO else [PROVIDERS[choice], CPU]
     found = [provider for provider in asked if provider in available and provider != CPU]

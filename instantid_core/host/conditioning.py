@@ -10,7 +10,7 @@ import comfy.controlnet
 import torch
 from torch import Tensor
 
-from .. import masks
+from .. import checks, masks
 from ..control import LayerWeights, WeightCurve
 from ..errors import WrongInputError, WrongModelError
 from ..fitting import Fit
@@ -71,6 +71,13 @@ def apply_identitynet(
     if reason:
         log.info("IdentityNet is not applied: %s", reason)
         return positive, negative
+    positive = checks.conditioning(positive, "positive")
+    negative = checks.conditioning(negative, "negative")
+    layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
+    curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
+    strength = checks.number(strength, "strength")
+    start_percent = checks.number(start_percent, "start_percent")
+    end_percent = checks.number(end_percent, "end_percent")
     how = _How(masks.checked(mask), fit, layers, curve)
     controls = _controls(identity, hint, how, one_by_one)
     check_control_net(control_net, controls[0][0].positive.shape[-1])
@@ -78,7 +85,7 @@ def apply_identitynet(
     off = curve is not None and curve.is_off
     if never_open or off or _is_all(mask, 0.0):
         return positive, negative
-    window = (float(start_percent), float(end_percent))
+    window = (start_percent, end_percent)
     for face, factor in controls:
         if strength * factor != 0:
             chain = _Chain(control_net, face, float(strength * factor), window)

@@ -6,7 +6,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from ..errors import WrongInputError
+from ..errors import WrongFileError, WrongInputError
 from ..identity import Identity, IdentitySide
 from .loading import Adapter
 
@@ -54,7 +54,14 @@ def _encode_side(adapter: Adapter, embedding: Tensor) -> IdentitySide:
     comfy.model_management.load_models_gpu([adapter.patcher])
     references = embedding.reshape(-1, embedding.shape[-1]).to(adapter.patcher.load_device)
     tokens = adapter.module.face_tokens(references)  # (1, M*16, D)
-    return IdentitySide(tokens=tokens.cpu(), kv=adapter.module.project(tokens).cpu())
+    side = IdentitySide(tokens=tokens.cpu(), kv=adapter.module.project(tokens).cpu())
+    if not (bool(side.tokens.isfinite().all()) and bool(side.kv.isfinite().all())):
+        raise WrongFileError(
+            "The adapter turns this face into values that are not numbers (NaN or infinity): its "
+            "file is damaged, or the face embedding is. Download ip-adapter.bin of "
+            "InstantX/InstantID again."
+        )
+    return side
 
 
 def _checked(embedding: object, width: int, name: str) -> Tensor:

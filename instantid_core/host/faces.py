@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..embeddings import MEAN, combine_embeddings, negative_noise
 from ..errors import WrongInputError
 from ..faces import FaceAnalyzer, Pick
@@ -50,7 +51,7 @@ class EncodedFace:
     report: str
 
 
-def _watched(items: Sequence[Item]) -> Iterator[Item]:
+def watched(items: Sequence[Item]) -> Iterator[Item]:
     """Yield the items, moving the progress bar; stops where the user pressed stop."""
     bar = comfy.utils.ProgressBar(len(items))
     for item in items:
@@ -88,16 +89,29 @@ def checked_identity(embeds: object, name: str) -> Identity:
 
 
 def references_of(
-    images: Tensor, weights: str, pick: Pick, before: Sequence[Reference] = ()
+    images: Tensor, weights: str | float, pick: Pick, before: Sequence[Reference] = ()
 ) -> tuple[Reference, ...]:
     """Return the pictures of an IMAGE batch as references, after those `before`.
 
-    weights: numbers with commas between them, one for each picture; empty for 1 each.
+    weights: numbers with commas between them, one for each picture; empty for 1 each; or one
+    number for all of them.
     """
     pictures = to_pictures(images)
-    shares = parse_weights(weights, len(pictures))
+    if isinstance(weights, str):
+        shares = parse_weights(weights, len(pictures))
+    else:
+        shares = [checks.number(weights, "weight")] * len(pictures)
     made = [Reference(p, "", w, pick) for p, w in zip(pictures, shares, strict=True)]
-    return (*before, *made)
+    return (*checked_references(before), *made)
+
+
+def checked_references(found: object) -> tuple[Reference, ...]:
+    """Return what a socket of references brought. Raises WrongInputError for anything else."""
+    if isinstance(found, (list, tuple)) and all(isinstance(one, Reference) for one in found):
+        return tuple(found)
+    raise WrongInputError(
+        f"`references` is a {type(found).__name__}. Connect the output of Face Reference."
+    )
 
 
 def _named(references: Sequence[Reference]) -> list[Reference]:
@@ -128,10 +142,11 @@ def encode_references(
 
     Raises NoFaceError, WrongInputError.
     """
-    references = _named(references)
-    choices = [choose_face(analyzer, one, settings) for one in _watched(references)]
+    references = _named(checked_references(references))
+    noise = checks.number(noise, "negative_noise")
+    choices = [choose_face(analyzer, one, settings) for one in watched(references)]
     kept = keep_found(choices, on_missing)
-    embeddings = {n: analyzer.embed(references[n].picture, choices[n].face) for n in kept}
+    embeddings = {n: analyzer.embed(references[n].picture, choices[n].face) for n in watched(kept)}
     preview = _preview([reference.picture for reference in references], choices)
     text = report(references, choices, embeddings)
     if not kept:
@@ -183,7 +198,7 @@ def find_keypoints(
     wanted = Pick("left_to_right") if every else pick
     pictures = to_pictures(images)
     references = _named([Reference(picture, "", 1.0, wanted) for picture in pictures])
-    choices = [choose_face(analyzer, one, settings) for one in _watched(references)]
+    choices = [choose_face(analyzer, one, settings) for one in watched(references)]
     chosen = [_numbers(choice, every) for choice in choices]
     found = [
         tuple(choice.faces[n].points for n in numbers)
@@ -215,6 +230,7 @@ def mix_identities(
             log.warning("Mix Identities hands on a bypassed identity. %s", one.reason)
             return one
     a, b = checked_identity(first, "first"), checked_identity(second, "second")
+    amount = checks.number(amount, "amount")
     shares = (1.0 - amount, amount)
     face = combine_embeddings(_rows(a.face_embedding, b.face_embedding), shares, combine)
     negative = combine_embeddings(_rows(a.negative_embedding, b.negative_embedding), shares)

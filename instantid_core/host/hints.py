@@ -9,6 +9,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..errors import WrongInputError
 from ..fitting import Fit, fit, official_canvas, warn_of_small_faces
 from ..keypoints import Keypoints, checked, draw_frames
@@ -93,6 +94,13 @@ def hint_of(source: object, mode: Fit) -> Hint:
             f"IdentityNet's picture of keypoints has the shape {tuple(source.shape)}. An IMAGE of "
             "(batch, height, width, 3) is wanted; connect the output of Draw Keypoints."
         )
+    source = checks.tensor(source, "IdentityNet's picture of keypoints", "an IMAGE")
+    if not source.is_floating_point() or not bool(source.isfinite().all()):
+        raise WrongInputError(
+            f"IdentityNet's picture of keypoints is of {source.dtype} or has values that are not "
+            "numbers (NaN or infinity). An IMAGE with values from 0 to 1 is wanted; connect the "
+            "output of Draw Keypoints."
+        )
     return ImageHint(source.movedim(-1, 1))
 
 
@@ -110,4 +118,4 @@ def drawn(keypoints: object, width: int, height: int, mode: Fit) -> Tensor:
 
 def _picture(fitted: Keypoints) -> Tensor:
     """Keypoints on their canvas -> (B,H,W,3) float32 in 0..1."""
-    return torch.from_numpy(draw_frames(fitted)).float() / 255.0
+    return torch.from_numpy(draw_frames(fitted)).float().div_(255.0)

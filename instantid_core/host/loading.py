@@ -59,7 +59,16 @@ def load_adapter(path: str | Path) -> Adapter:
 
 def load_identitynet(path: str | Path) -> Any:
     """Load a ControlNet file as ComfyUI's own node does; WrongFileError if it is none."""
-    control_net = comfy.controlnet.load_controlnet(str(path))
+    try:
+        control_net = comfy.controlnet.load_controlnet(str(path))
+    except Exception as error:
+        if isinstance(error, comfy.model_management.OOM_EXCEPTION):
+            raise
+        said = str(error).splitlines() or [""]
+        raise WrongFileError(
+            f"{path} cannot be read ({type(error).__name__}: {said[0][:200]}). It is probably "
+            "damaged or was not downloaded whole: download it again."
+        ) from error
     if control_net is None:
         raise WrongFileError(
             f"{path} is no ControlNet. Wanted: IdentityNet, ControlNetModel/"
@@ -78,8 +87,15 @@ def adapter_from_state_dict(state_dict: Mapping[str, Any]) -> Adapter:
 
 
 def _build(tensors: Mapping[str, Tensor]) -> Adapter:
-    module = AdapterModule(measure(tensors), comfy.ops.manual_cast, device=torch.device("meta"))
-    module.load_state_dict(tensors, strict=True, assign=True)
+    try:
+        module = AdapterModule(measure(tensors), comfy.ops.manual_cast, device=torch.device("meta"))
+        module.load_state_dict(tensors, strict=True, assign=True)
+    except Exception as error:
+        raise WrongFileError(
+            "The adapter's tensors do not fit each other: the file is damaged or was made for "
+            f"something else ({str(error).splitlines()[-1].strip()[:200]}). Download "
+            "ip-adapter.bin of InstantX/InstantID again."
+        ) from error
     return Adapter(module.requires_grad_(False).eval())
 
 

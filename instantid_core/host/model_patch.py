@@ -16,7 +16,7 @@ import comfy.patcher_extension
 import torch
 from torch import Tensor
 
-from .. import masks
+from .. import checks, masks
 from ..attention import add_identity
 from ..control import LayerWeights, WeightCurve, slot_weights
 from ..errors import WrongInputError, WrongModelError
@@ -64,9 +64,14 @@ def apply_adapter(
         log.info("The InstantID adapter is not applied: %s", identity.reason)
         return model
     layout = _measured(model)
-    weights = slot_weights(_number(weight, "weight"), layers)
+    layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
+    curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
+    weights = slot_weights(checks.number(weight, "weight"), layers)
     weights = tuple(w if s in slots else 0.0 for s, w in zip(SLOTS, weights, strict=True))
-    window = (_number(start_percent, "start_percent"), _number(end_percent, "end_percent"))
+    window = (
+        checks.number(start_percent, "start_percent"),
+        checks.number(end_percent, "end_percent"),
+    )
     for one, factor, region in _one_by_one(identity, masks.checked(mask), fit):
         term = AdapterTerm(
             _fitting(one, layout),
@@ -89,7 +94,7 @@ def _one_by_one(
         return [(identity, 1.0, mask)]
     together = Together(identity.persons, fit, mask)
     return [
-        (person.identity, _number(person.weight, "weight"), PersonRegion(together, i))
+        (person.identity, checks.number(person.weight, "weight"), PersonRegion(together, i))
         for i, person in enumerate(identity.persons)
     ]
 
@@ -135,13 +140,6 @@ def _fitting(identity: object, layout: UNetLayout) -> Identity:
             f"model's is {layout.context_width}. Use the adapter file made for this model."
         )
     return identity
-
-
-def _number(value: float, name: str) -> float:
-    value = float(value)
-    if value != value or value in (float("inf"), float("-inf")):
-        raise WrongInputError(f"{name} is {value}. Wanted: an ordinary number.")
-    return value
 
 
 def _simplified(term: AdapterTerm) -> AdapterTerm:
@@ -200,9 +198,7 @@ def _composed(
 ) -> dict[str, Any]:
     """Return a copy of `options` whose attn2 slots also add what the open terms give."""
     terms: tuple[AdapterTerm, ...] = options[TERMS]
-    run: SamplingRun | None = options.get(RUN)
-    if run is None or run.terms is not terms:
-        run = SamplingRun(terms)
+    run: SamplingRun = options.get(RUN) or SamplingRun(terms)
     parts = _parts(run, Call(x, timesteps, tag, options))
     replaced = options.get("patches_replace", {})
     attn2 = dict(replaced.get("attn2", {}))

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..embeddings import negative_noise
 from ..errors import NoFaceError, WrongInputError
 from ..faces import FaceAnalyzer, FoundFace, as_analyzer
@@ -24,6 +25,7 @@ from ..keypoints import draw_keypoints
 from ..log import log
 from ..unet_layout import SLOTS
 from .encode import encode_identity
+from .faces import watched
 from .loading import Adapter
 from .model_patch import apply_adapter
 from .shared_context import Conditioning, apply_shared_context, contexts_of
@@ -68,6 +70,8 @@ def apply_old_pack(
     (B, H, W, C), whose faces are drawn; without a face it counts as drawn already.
     Errors: NoFaceError without a face in `image`; WrongModelError; WrongInputError.
     """
+    image = _batch(image)
+    image_kps = None if image_kps is None else _batch(image_kps)
     identity = _encoded(adapter, analysis, image, settings.noise, settings.combine)
     window = (settings.start_percent, settings.end_percent)
     patched = _patched(model, identity, settings.weight, window, settings.mask, middle=False)
@@ -98,7 +102,7 @@ def patch_old_attention(
     mask: Tensor | None,
 ) -> tuple[Any, Identity]:
     """Return the model with the adapter in all 70 layers, and the face for the ControlNet node."""
-    identity = _encoded(adapter, analysis, image, noise, AVERAGE)
+    identity = _encoded(adapter, analysis, _batch(image), noise, AVERAGE)
     window = (start_percent, end_percent)
     return _patched(model, identity, weight, window, mask, middle=True), identity
 
@@ -126,6 +130,7 @@ def apply_old_controlnet(
     contexts = _contexts(face_embeds)
     if strength == 0:
         return positive, negative
+    image_kps = _batch(image_kps)
     return apply_shared_context(
         positive,
         negative,
@@ -144,11 +149,24 @@ def draw_found_keypoints(analysis: Any, image: Tensor) -> Tensor:
 
     image: (B, H, W, C). Returns (F, H, W, 3) float32 in 0..1, for the F pictures with a face.
     """
+    image = _batch(image)
     drawn = _drawn(analysis, image)
     if drawn is None:
         log.warning("No face was found in the picture: the keypoint picture stays black.")
         return torch.zeros_like(image)
     return drawn
+
+
+def _batch(image: Tensor) -> Tensor:
+    """Return an IMAGE batch. Raises WrongInputError for anything else."""
+    batch = checks.tensor(image, "The picture", "an IMAGE")
+    if batch.ndim != 4 or batch.numel() == 0:
+        raise WrongInputError(
+            f"The picture has the shape {tuple(batch.shape)}; wanted an IMAGE of the shape "
+            "(batch, height, width, channels). Connect an image output that shows a picture when "
+            "it is previewed."
+        )
+    return batch
 
 
 def _encoded(
@@ -238,7 +256,7 @@ def _of_largest_faces(
     pictures = to_pictures(image[..., :3])
     made = [
         make(analyzer, picture, faces[0])
-        for picture in pictures
+        for picture in watched(pictures)
         if (faces := analyzer.find(picture).faces)
     ]
     if 0 < len(made) < len(pictures):

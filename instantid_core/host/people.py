@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import masks
+from .. import checks, masks
 from ..errors import WrongInputError
 from ..faces import FaceAnalyzer, Pick
 from ..faces.pick import MOST_LIKE
@@ -102,7 +102,9 @@ def person_from_photos(
 def _person(
     identity: Identity, faces: Keypoints | None, mask: masks.Mask | None, place: Place
 ) -> Person:
-    return Person(identity, faces, mask, place.outline, place.weight, place.strength)
+    weight = checks.number(place.weight, "weight")
+    strength = checks.number(place.strength, "strength")
+    return Person(identity, faces, mask, place.outline, weight, strength)
 
 
 def region_for(
@@ -129,4 +131,5 @@ def carry_person(conditioning: list[Any], identity: object) -> list[Any]:
         log.warning("The conditioning carries no person. %s", identity.reason)
         return conditioning
     own = checked_identity(identity, "face_embeds")
+    conditioning = checks.conditioning(conditioning, "conditioning")
     return [[text, {**options, roles.PERSON: own}] for text, options in conditioning]

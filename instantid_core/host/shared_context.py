@@ -10,10 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import comfy.cldm.cldm
+import comfy.controlnet
 from torch import Tensor
 
+from .. import checks, masks
+from ..errors import WrongModelError
+from ..fitting import Fit
 from ..identity import Identity
-from .conditioning import check_control_net
+from .conditioning import WHERE_FROM, check_control_net
+from .hints import hint_of
 
 Conditioning = list[list[Any]]
 
@@ -40,13 +45,22 @@ def apply_shared_context(
     """
     if isinstance(getattr(control_net, "control_model", None), comfy.cldm.cldm.ControlNet):
         check_control_net(control_net, contexts[0].shape[-1])
+    elif not isinstance(control_net, comfy.controlnet.ControlBase):
+        raise WrongModelError(f"CONTROL_NET brought a {type(control_net).__name__}. {WHERE_FROM}")
+    positive = checks.conditioning(positive, "positive")
+    negative = checks.conditioning(negative, "negative")
+    strength = checks.number(strength, "strength")
+    shown = hint_of(hint, Fit.CROP).original
+    region = {}
+    if mask is not None:
+        region = {"mask": masks.checked(mask), "set_area_to_bounds": False}
     copies: dict[Any, Any] = {}
 
     def chained(previous: Any) -> Any:
         """One copy for each chain met, so that positive and negative are batched together."""
         if previous not in copies:
             copy = control_net.copy()
-            copy.set_cond_hint(hint.movedim(-1, 1), strength, (start_percent, end_percent))
+            copy.set_cond_hint(shown, strength, (start_percent, end_percent))
             copy.set_previous_controlnet(previous)
             copies[previous] = copy
         return copies[previous]
@@ -60,7 +74,6 @@ def apply_shared_context(
         }
         return [text, {**options, **control, **extra}]
 
-    region = {} if mask is None else {"mask": _batched(mask), "set_area_to_bounds": False}
     return (
         [attached(entry, contexts[0], region) for entry in positive],
         [attached(entry, contexts[1], {}) for entry in negative],
@@ -75,7 +88,3 @@ def contexts_of(identity: Identity) -> tuple[Tensor, Tensor]:
         for side in (identity.positive, identity.negative)
     )
     return positive, negative
-
-
-def _batched(mask: Tensor) -> Tensor:
-    return mask if mask.ndim > 2 else mask.unsqueeze(0)

@@ -53,8 +53,9 @@ class InstantIDFaceAnalysis(io.ComfyNode):
     @classmethod
     def load_insight_face(cls, provider: str) -> tuple[Any]:
         """Return (analyzer,); for Python callers, as in the old pack."""
-        if provider not in PROVIDERS:
+        if provider not in tuple(PROVIDERS):
             log.warning("The provider %s is unknown; the analyzer takes what is there.", provider)
+            provider = AUTO
         pack = find_pack(DEFAULT_PACK, folders.face_pack_folders())
         return (open_analyzer(pack, PROVIDERS.get(provider, AUTO)),)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from comfy_api.latest import io
 
+from ...instantid_core import checks
 from ...instantid_core.log import log
 
 CATEGORY = "InstantID/old nodes"
@@ -42,7 +43,7 @@ class Slider:
 
     def clamped(self, value: float) -> float:
         """Return `value` within the declared range."""
-        within = min(max(float(value), self.min), self.max)
+        within = min(max(checks.number(value, self.id), self.min), self.max)
         if within != value:
             log.warning(
                 "%s is %s; an old node takes %s to %s, so it runs with %s.",
@@ -127,8 +128,8 @@ def known_combine(combine_embeds: str) -> str:
     if combine_embeds in COMBINE:
         return combine_embeds
     log.warning(
-        "combine_embeds is %r; known are %s, so the node runs with average.",
-        combine_embeds,
+        "combine_embeds is %s; known are %s, so the node runs with average.",
+        checks.shown(combine_embeds),
         ", ".join(COMBINE),
     )
     return COMBINE[0]

@@ -1,0 +1,49 @@
+"""Hard use: a real ComfyUI in this process and on a server, and a tally of what was tried.
+
+INSTANTID_TESTS_LONG=1 (devtools/test.py hard --long) runs everything at its full length.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ..host.conftest import (  # noqa: F401  (fixtures)
+    adapter,
+    adapter_weights,
+    identity,
+    make_controlnet,
+    official,
+    tiny_model,
+)
+from ..server.conftest import server, started  # noqa: F401  (fixtures)
+
+LONG = os.environ.get("INSTANTID_TESTS_LONG") == "1"
+TALLY = pytest.StashKey[Counter[str]]()
+
+Tally = Callable[[str, int], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TALLY] = Counter()
+
+
+@pytest.fixture(scope="session")
+def tally(pytestconfig: pytest.Config) -> Tally:
+    """Count something that the end of the run reports."""
+
+    def count(what: str, number: int = 1) -> None:
+        pytestconfig.stash[TALLY][what] += number
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    length = "long" if LONG else "short"
+    terminalreporter.section(f"hard use, {length} form")
+    for what, number in sorted(config.stash[TALLY].items()):
+        terminalreporter.write_line(f"{number:>7}  {what}")

@@ -1,0 +1,181 @@
+"""After a fault or a cancel the server goes on, and the same prompt gives the same picture."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from faithful_instantid.devtools.comfy_server import Prompt, Server
+from faithful_instantid.devtools.dev_nodes.faults import DETECTOR_FAILS, OUT_OF_MEMORY
+
+from ..server.conftest import Started, node_id
+from .conftest import LONG, Tally
+from .driving import OURS, digest, ended, outcome, portrait, wait_until
+from .test_api_input import node
+
+STEPS = 3  # the fault in the adapter comes at the third call of the UNet
+
+
+def with_fault(kind: str, between: str, name: str) -> Prompt:
+    """Put a faulty node into a prompt, before the input `name` of the nodes of a class."""
+    prompt = portrait(seed=5)
+    prompt[node_id(prompt, "KSampler")]["inputs"]["steps"] = STEPS
+    key = node_id(prompt, between)
+    source = prompt[key]["inputs"][name]
+    prompt["fault"] = node(kind, **{name: source})
+    prompt[key]["inputs"][name] = ["fault", 0]
+    return prompt
+
+
+def fresh(server: Server) -> None:
+    """Make the server forget what it has cached."""
+    server.post("/free", {"free_memory": True})
+
+
+@pytest.fixture(scope="module")
+def usual(server: Server) -> str:
+    """The digest of the prompt without a fault."""
+    prompt = portrait(seed=5)
+    prompt[node_id(prompt, "KSampler")]["inputs"]["steps"] = STEPS
+    return digest(server, outcome(server, prompt))
+
+
+@pytest.mark.parametrize(
+    ("kind", "between", "name", "told", "at"),
+    [
+        ("IIDDev_FaultyAdapter", "IID_EncodeFace", "adapter", OUT_OF_MEMORY, "IID_EncodeFace"),
+        ("IIDDev_FaultyModel", "IID_Apply", "model", OUT_OF_MEMORY, "KSampler"),
+        ("IIDDev_FaultyControlNet", "IID_Apply", "control_net", OUT_OF_MEMORY, "KSampler"),
+        (
+            *("IIDDev_FaultyAnalyzer", "IID_EncodeFace", "face_analyzer"),
+            *(DETECTOR_FAILS, "IID_EncodeFace"),
+        ),
+    ],
+)
+def test_a_fault_ends_its_prompt_only(
+    server: Server, usual: str, tally: Tally, kind: str, between: str, name: str, told: str, at: str
+) -> None:
+    for _ in range(10 if LONG else 1):
+        fresh(server)
+        faulty = with_fault(kind, between, name)
+        if kind == "IIDDev_FaultyAnalyzer":
+            faulty["fault"]["inputs"]["after"] = 5
+            faulty["many"] = node("IIDDev_Frames", image=["7", 0], count=8, seed=1)
+            faulty[node_id(faulty, "IID_EncodeFace")]["inputs"]["image"] = ["many", 0]
+        failed = outcome(server, faulty)
+        assert failed.state == "raised", failed
+        assert told in failed.message
+        assert faulty[failed.node]["class_type"] == at
+        tally("faults injected on the server", 1)
+        again = portrait(seed=5)
+        again[node_id(again, "KSampler")]["inputs"]["steps"] = STEPS
+        assert digest(server, outcome(server, again)) == usual
+
+
+def cut(path: Path, share: float) -> bytes:
+    content = path.read_bytes()
+    return content[: int(len(content) * share)]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "instantid/ip-adapter.bin",
+        "insightface/models/antelopev2/glintr100.onnx",
+        "insightface/models/antelopev2/scrfd_10g_bnkps.onnx",
+    ],
+)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_a_cut_off_file_is_named_and_the_whole_one_works_again(
+    started: Started, usual: str, tally: Tally, file: str, share: float
+) -> None:
+    place = started.models / file
+    target = place.readlink()
+    fresh(started.server)
+    try:
+        place.unlink()
+        place.write_bytes(cut(target, share))
+        failed = outcome(started.server, portrait(seed=5))
+    finally:
+        place.unlink()
+        place.symlink_to(target)
+    tally("cut off files on the server", 1)
+    assert failed.state in ("refused", "raised")
+    assert place.name in failed.message or "antelopev2" in failed.message
+    assert failed.state == "refused" or failed.kind in OURS
+    fresh(started.server)
+    again = portrait(seed=5)
+    again[node_id(again, "KSampler")]["inputs"]["steps"] = STEPS
+    assert digest(started.server, outcome(started.server, again)) == usual
+
+
+def long_analysis(kind: str) -> tuple[Prompt, str]:
+    """Return a prompt that looks at many pictures, and the node that does."""
+    prompt = portrait(seed=6)
+    prompt["many"] = node("IIDDev_Frames", image=["7", 0], count=3000, seed=int(time.time()))
+    key = node_id(prompt, kind)
+    prompt[key]["inputs"]["image"] = ["many", 0]
+    return prompt, key
+
+
+def long_sampling() -> tuple[Prompt, str]:
+    prompt = portrait(seed=6)
+    key = node_id(prompt, "KSampler")
+    prompt[key]["inputs"]["steps"] = 5000
+    return prompt, key
+
+
+@pytest.mark.parametrize("stage", ["IID_FaceKeypoints", "IID_EncodeFace", "KSampler"])
+def test_a_cancel_stops_within_a_second_of_the_running_operation_and_changes_nothing(
+    server: Server, tally: Tally, stage: str
+) -> None:
+    before = digest(server, outcome(server, portrait(seed=6)))
+    for _ in range(10 if LONG else 1):
+        prompt, key = long_sampling() if stage == "KSampler" else long_analysis(stage)
+        longest, late, stopped_at = cancelled(server, prompt, key)
+        tally("prompts cancelled", 1)
+        assert stopped_at == key
+        assert late <= 1.0 + longest, f"stopped after {late:.1f} s, one step took {longest:.1f} s"
+        fresh(server)
+        assert digest(server, outcome(server, portrait(seed=6))) == before
+
+
+def cancelled(server: Server, prompt: Prompt, key: str) -> tuple[float, float, str]:
+    """Cancel a prompt at the fourth step of a node.
+
+    Returns the seconds of the longest step seen, the seconds until it stopped, and where it did.
+    """
+    import websocket
+
+    address = f"{server.url.replace('http', 'ws', 1)}/ws?clientId={server.client}"
+    connection = websocket.create_connection(address, timeout=200)
+    try:
+        prompt_id = server.queue(prompt)
+        times: list[float] = []
+        while len(times) < 4:
+            message = connection.recv()
+            if isinstance(message, str):
+                event = json.loads(message)
+                if event["type"] == "progress" and str(event["data"].get("node")) == key:
+                    times.append(time.monotonic())
+        asked = time.monotonic()
+        server.post("/interrupt", {})
+    finally:
+        connection.close()
+    found = ended(server, prompt_id)
+    late = time.monotonic() - asked
+    assert found.state == "interrupted", found
+    steps = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    return max(steps), late, found.node
+
+
+def test_a_queue_is_not_lost_when_its_first_prompt_fails(server: Server, tally: Tally) -> None:
+    broken = with_fault("IIDDev_FaultyControlNet", "IID_Apply", "control_net")
+    fresh(server)
+    ids = [server.queue(prompt) for prompt in (broken, portrait(seed=7), portrait(seed=8))]
+    states = [ended(server, prompt_id).state for prompt_id in ids]
+    tally("faults injected on the server", 1)
+    assert states == ["raised", "done", "done"]
+    wait_until(lambda: not any(server.get("/queue").values()))
