@@ -43,7 +43,9 @@ def test_an_example_opens_without_a_complaint_converts_to_its_api_form_and_runs(
     assert frontend.api_form() == read(path.parent / "api" / path.name)
     frontend.call("setWidgets", QUICK)
     entry = frontend.run()
-    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
+    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1][1][
+        "exception_message"
+    ]
     assert any("images" in output for output in entry["outputs"].values())
     assert frontend.complaints() == []
 

@@ -21,7 +21,9 @@ def test_a_workflow_of_the_old_pack_opens_and_runs_unchanged(frontend: Frontend)
     widgets = {"weight": 0.8, "start_at": 0, "end_at": 1}
     assert {name: api["60"]["inputs"][name] for name in widgets} == widgets
     entry = frontend.run()
-    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
+    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1][1][
+        "exception_message"
+    ]
     assert entry["outputs"]["9"]["images"]
 
 
@@ -38,6 +40,8 @@ def test_the_blueprint_is_one_node_that_runs(frontend: Frontend) -> None:
     assert frontend.complaints() == []
     frontend.call("setWidgets", {"steps": 1, "width": 256, "height": 256})
     entry = frontend.run()
-    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
+    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1][1][
+        "exception_message"
+    ]
     assert any("images" in output for output in entry["outputs"].values())
     assert frontend.complaints() == []
