@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from . import checks
 from .adapter import AdapterSize
 from .errors import MissingFileError, WrongFileError
 from .recognise import Shapes, what_it_is
@@ -157,7 +158,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # whatever a damaged header leads to
         raise WrongFileError(
             f"{path.name} is a safetensors file that ends too early or is damaged "
-            f"({path.stat().st_size:,} bytes; {error}). The download was cut off: "
+            f"({path.stat().st_size:,} bytes; {checks.said(error)}). The download was cut off: "
             f"delete it and download it again. {WANTED}"
         ) from error
 
@@ -196,7 +197,7 @@ def _check_not_packed(path: Path) -> None:
 def _damaged_pickle(path: Path, error: Exception) -> WrongFileError:
     return WrongFileError(
         f"{path.name} is a PyTorch file that ends too early or is damaged "
-        f"({path.stat().st_size:,} bytes; {str(error).splitlines()[0] if str(error) else 'end'}). "
+        f"({path.stat().st_size:,} bytes; {checks.said(error)}). "
         f"The download was cut off: delete it and download it again. {WANTED}"
     )
 

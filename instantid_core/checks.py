@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from .errors import WrongInputError
 
 LARGEST = 1e6  # far beyond every slider; more only overflows
+LINE = 300  # characters of what another library says
 SHOWN = 80  # characters of what was found that a message repeats
 
 Kept = TypeVar("Kept")
@@ -21,6 +23,18 @@ def shown(found: object) -> str:
     """Return what was found, for a message: quoted, control characters escaped, never long."""
     text = ascii(found) if isinstance(found, str) else repr(found)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+
+
+def said(error: BaseException) -> str:
+    """Return what another library's error says, for a message: one short line, nothing to obey.
+
+    PyTorch's advice to load a refused pickle with its code is left out.
+    """
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is a pickle that holds more than weights, or a damaged one; it was not run"
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return "".join(c if c.isprintable() else " " for c in text)[:LINE]
 
 
 def number(value: Any, name: str) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ..instantid_core.checks import shown
+from ..instantid_core.checks import said, shown
 from ..instantid_core.errors import MissingFileError, WrongInputError
 from ..instantid_core.faces import FacePack, find_pack, pack_names
 
@@ -137,9 +137,8 @@ def new_identity_path(prefix: str) -> Path:
     try:
         folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output)
     except Exception as error:  # ComfyUI's refusal, or the file system's
-        said = str(error).strip().splitlines() or [type(error).__name__]
         raise WrongInputError(
-            f"Nothing can be saved under filename_prefix {shown(prefix)}: {said[0][:200]} Write a "
+            f"Nothing can be saved under filename_prefix {shown(prefix)} ({said(error)}). Write a "
             "folder within ComfyUI's output folder and the beginning of a file name."
         ) from error
     return Path(folder) / f"{name}_{counter:05}_.safetensors"

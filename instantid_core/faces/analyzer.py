@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
 from ..errors import InstantIDError, WrongFileError, WrongInputError
 from ..images import Picture
 from .cache import RecentlyUsed, content_key
@@ -143,7 +144,7 @@ def _told(model: str, picture: Picture) -> Generator[None, None, None]:
         height, width = picture.shape[:2]
         raise WrongFileError(
             f"The face {model} failed at a picture of {width}x{height} "
-            f"({type(error).__name__}: {error}). If other pictures work, change this one; if none "
+            f"({checks.said(error)}). If other pictures work, change this one; if none "
             "does, put a fresh copy of antelopev2's files in place, or choose the provider CPU."
         ) from error
 
@@ -205,7 +206,7 @@ def _open(model_type: Any, path: Path, providers: Sequence[str]) -> Any:
         return model_type(model_file=str(path), session=session)
     except Exception as error:
         raise WrongFileError(
-            f"onnxruntime cannot open {path} ({type(error).__name__}: {error}). The file is "
+            f"onnxruntime cannot open {path} ({checks.said(error)}). The file is "
             "probably damaged or was not downloaded whole: put a fresh copy in its place."
         ) from error
 

@@ -13,6 +13,7 @@ import comfy.ops
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..adapter import AdapterModule
 from ..checkpoint import canonical, measure, read_adapter, recognise
 from ..errors import WrongFileError
@@ -64,10 +65,9 @@ def load_identitynet(path: str | Path) -> Any:
     except Exception as error:
         if isinstance(error, comfy.model_management.OOM_EXCEPTION):
             raise
-        said = str(error).splitlines() or [""]
         raise WrongFileError(
-            f"{path} cannot be read ({type(error).__name__}: {said[0][:200]}). It is probably "
-            "damaged or was not downloaded whole: download it again."
+            f"{path} cannot be read ({checks.said(error)}). It is probably damaged or was not "
+            "downloaded whole: download IdentityNet again."
         ) from error
     if control_net is None:
         raise WrongFileError(
@@ -93,7 +93,7 @@ def _build(tensors: Mapping[str, Tensor]) -> Adapter:
     except Exception as error:
         raise WrongFileError(
             "The adapter's tensors do not fit each other: the file is damaged or was made for "
-            f"something else ({str(error).splitlines()[-1].strip()[:200]}). Download "
+            f"something else ({checks.said(error)}). Download "
             "ip-adapter.bin of InstantX/InstantID again."
         ) from error
     return Adapter(module.requires_grad_(False).eval())
