@@ -18,7 +18,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .checks import shown
+from .checks import said, shown
 from .errors import InstantIDError, MissingFileError, WrongFileError
 from .identity import Identity
 
@@ -47,7 +47,7 @@ def save_identity(path: Path, identity: Identity, name: str = "") -> None:
         with contextlib.suppress(OSError, ValueError):
             half.unlink()
         raise InstantIDError(
-            f"The identity could not be saved as {shown(str(path))}: {error}. Make room, or choose "
+            f"The identity could not be saved as {shown(str(path))} ({said(error)}). Make room, or choose "
             "another filename_prefix; nothing was left behind."
         ) from error
 
@@ -69,7 +69,7 @@ def load_embeddings(path: Path) -> tuple[Tensor, Tensor]:
         with opened as file:
             return _read(path, file)
     except (SafetensorError, OSError, ValueError) as error:
-        raise _wrong(path, f"it is not a readable safetensors file: {error}") from error
+        raise _wrong(path, f"it is not a readable safetensors file: {said(error)}") from error
 
 
 def _read(path: Path, file: Any) -> tuple[Tensor, Tensor]:
