@@ -47,8 +47,8 @@ def save_identity(path: Path, identity: Identity, name: str = "") -> None:
         with contextlib.suppress(OSError, ValueError):
             half.unlink()
         raise InstantIDError(
-            f"The identity could not be saved as {shown(str(path))} ({said(error)}). Make room, or choose "
-            "another filename_prefix; nothing was left behind."
+            f"The identity could not be saved as {shown(str(path))} ({said(error)}). Make room, "
+            "or choose another filename_prefix; nothing was left behind."
         ) from error
 
 
