@@ -32,16 +32,20 @@ TIERS = ("core", "host", "server", "browser")
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that one test and a whole tier may take before they are stopped as hanging."""
+    """Seconds that one test and a whole tier may take before they are stopped as hanging.
+
+    workers: pytest processes side by side, each with whole files of tests.
+    """
 
     test: int
     tier: int
+    workers: int = 0
 
 
-LIMITS = {"core": Limits(60, 360), "host": Limits(180, 1080)}
+LIMITS = {"core": Limits(120, 600, 2), "host": Limits(300, 1500, 2)}
 LONG_LIMITS = Limits(7200, 14400)
 LONG = "INSTANTID_TESTS_LONG"  # the environment variable that tests/hard reads
-OTHER_LIMITS = Limits(300, 1200)
+OTHER_LIMITS = Limits(300, 1500)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def run_tier(tier: str, ready: env.Environment, extra: list[str], *, long: bool 
         report = Path(folder) / "report.xml"
         command = [
             *(str(ready.python), "-m", "pytest", "-q", f"--timeout={limits.test}"),
-            *(f"--junit-xml={report}", f"tests/{tier}", *extra),
+            *(f"--junit-xml={report}", f"tests/{tier}"),
+            *(f"--numprocesses={limits.workers}", "--dist=loadfile", *extra),
         ]
         variables = {**variables_for(tier, ready), LONG: "1" if long else "0"}
         code = run_with_limit(command, variables, limits.tier)
