@@ -94,7 +94,10 @@ class Sink:
 
 
 class Frames:
-    """Different pictures, so that nothing that was found in one is remembered for another."""
+    """Different pictures, so that nothing that was found in one is remembered for another.
+
+    They are cut to 128 pixels a side, so that thousands of them fit into the memory.
+    """
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
@@ -109,7 +112,7 @@ class Frames:
     def make(self, image: Any, count: int, seed: int) -> tuple[Any]:
         import torch
 
-        frames = image[:1].repeat(count, 1, 1, 1)
+        frames = image[:1, :128, :128].repeat(count, 1, 1, 1)
         drawn = torch.randint(0, 2, (count, 4, 4, 3), generator=torch.manual_seed(seed))
         frames[:, :4, :4] = drawn.float()
         return (frames,)
