@@ -3,7 +3,7 @@
     python3 devtools/test.py [tier ...] [--long]
         [--comfyui-version 0.30.0 | --comfyui PATH] [-- PYTEST ...]
 
-A tier is a folder under tests/. Without a name all tiers run, each in a pytest process of its own:
+A tier is a folder under tests/. Without a name all but `hard` run, each in a pytest process of its own:
 `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI server, `browser`
 Chromium; `hard` is hard use, in a short form unless `--long` is given. What stands after `--` goes
 to pytest, for example `host -- -k masks -x`.
@@ -28,6 +28,7 @@ import env
 
 TESTS = env.ROOT / "tests"
 TIERS = ("core", "host", "server", "browser")
+ON_REQUEST = ("hard",)  # runs only where it is named
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def main() -> int:
         parser.error(f"no such tier: {', '.join(unknown)} (there are {', '.join(tiers)})")
     ready = env.ensure(options.comfyui_version, options.comfyui)
     outcomes: list[Outcome] = []
-    for tier in options.tiers or tiers:
+    for tier in options.tiers or [tier for tier in tiers if tier not in ON_REQUEST]:
         print(f"== {tier} on {ready.comfyui}", flush=True)
         outcomes.append(run_tier(tier, ready, extra, long=options.long))
         print(flush=True)
