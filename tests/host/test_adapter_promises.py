@@ -10,6 +10,8 @@ import comfy.patcher_extension
 import comfy.samplers
 import pytest
 import torch
+import torch._dynamo
+from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras import nodes_custom_sampler
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.identity import Identity, IdentitySide, NoIdentity
@@ -352,17 +354,17 @@ class CountedCalls:
 def test_torch_compile_works_and_predicts_the_same(
     tiny_model: Any, identity: Any, both: Predict
 ) -> None:
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-
     model = host.apply_adapter(tiny_model, identity)
     wanted = both(model)
     compiled = model.clone()
     set_torch_compile_wrapper(compiled, backend="aot_eager")
-    found = both(compiled)
-    again = both(compiled)
-    torch.compiler.reset()
-    assert relative_error(found, wanted) < 1e-5
-    assert relative_error(again, wanted) < 1e-5
+    try:
+        # One version of each frame is enough here: more would compile for a minute.
+        with torch._dynamo.config.patch(recompile_limit=1):
+            found = [both(compiled) for _ in range(2)]
+    finally:
+        torch.compiler.reset()
+    assert all(relative_error(out, wanted) < 1e-5 for out in found)
 
 
 def test_a_bypassed_identity_leaves_the_model_as_it_came(

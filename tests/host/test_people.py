@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import comfy.cldm.cldm
 import numpy as np
 import pytest
 import torch
@@ -15,7 +14,6 @@ from faithful_instantid.instantid_core.control import LayerWeights, WeightCurve
 from faithful_instantid.instantid_core.errors import WrongInputError
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face
 from faithful_instantid.instantid_core.host import (
-    adapter_from_state_dict,
     apply_adapter,
     apply_identitynet,
     encode_identity,
@@ -370,8 +368,9 @@ def test_layer_weights_and_curves_change_what_is_predicted_as_told(
     assert not torch.equal(middle_only, net())
     nothing = WeightCurve(((0.0, 0.0),))
     assert apply_adapter(tiny_model, identity, curve=nothing) is tiny_model
-    assert apply_identitynet(*texts, control_net, identity, face_at(0.5), curve=nothing)[0] is (
-        texts[0]
+    assert (
+        apply_identitynet(*texts, control_net, identity, face_at(0.5), curve=nothing)[0]
+        is (texts[0])
     )
 
 
