@@ -3,7 +3,7 @@
     python3 devtools/test.py [tier ...] [--long]
         [--comfyui-version 0.30.0 | --comfyui PATH] [-- PYTEST ...]
 
-A tier is a folder under tests/. Without a name all but `hard` run, each in a pytest process of its own:
+A tier is a folder under tests/. Without a name all but `hard` run, each in a process of its own:
 `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI server, `browser`
 Chromium; `hard` is hard use, in a short form unless `--long` is given. What stands after `--` goes
 to pytest, for example `host -- -k masks -x`.
