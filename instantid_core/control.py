@@ -140,7 +140,7 @@ def eased(ease: str, start: float, end: float) -> WeightCurve:
 
     ease: linear, ease_in (slow at first), ease_out (slow at last), ease_in_out.
     """
-    if ease not in EASES:
+    if ease not in tuple(EASES):
         raise checks.unknown("curve", ease, EASES)
     start, end = checks.number(start, "start"), checks.number(end, "end")
     points = [(i / _STEPS, EASES[ease](i / _STEPS)) for i in range(_STEPS + 1)]
