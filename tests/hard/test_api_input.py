@@ -104,6 +104,8 @@ def right(node_class: str, described: dict[str, Any]) -> dict[str, Any]:
             inputs[name] = settings.get("default", (offered or ["nothing"])[0])
         else:
             inputs[name] = settings["default"]
+    if "keypoints" in described["input"].get("optional", {}):
+        inputs["keypoints"] = SOURCES["FACE_KEYPOINTS"]
     inputs.update({side: 256 for side in ("width", "height") if side in inputs})
     return inputs
 

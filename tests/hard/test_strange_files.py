@@ -257,7 +257,7 @@ def test_on_a_full_disk_nothing_is_left_behind(identity: Any, tmp_path: Path, ta
 
 
 PEAK = """
-import importlib.util, resource, sys
+import importlib.util, sys
 sys.path.insert(0, sys.argv[1])
 spec = importlib.util.spec_from_file_location("conftest", sys.argv[2])
 module = importlib.util.module_from_spec(spec)
@@ -268,19 +268,22 @@ comfy.options.enable_args_parsing()
 from faithful_instantid.instantid_core.fitting import Fit, standard_face
 from faithful_instantid.instantid_core.host.hints import drawn
 from faithful_instantid.instantid_core.regions import FaceRegion
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+before = peak()
 picture = drawn(standard_face(), 8192, 8192, Fit.CROP)
 del picture
 mask = FaceRegion(standard_face(), Fit.CROP).render(8192, 8192)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print((peak() - before) // 1024)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which is Linux's")
 def test_keypoints_and_masks_of_8192_pixels_take_little_more_than_they_are(tally: Tally) -> None:
     conftest = ROOT / "tests" / "conftest.py"
     command = [sys.executable, "-c", PEAK, os.environ["COMFYUI_PATH"], str(conftest)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     peak = int(done.stdout.split()[-1])
     tally("MiB at most for keypoints and a mask of 8192 pixels", peak)
-    assert peak < 2048  # the drawing alone is 768 MiB as floats, 192 as bytes
+    assert 256 < peak < 2048  # the drawing alone is 768 MiB as floats, 192 as bytes
