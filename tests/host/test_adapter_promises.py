@@ -351,6 +351,7 @@ class CountedCalls:
         return out
 
 
+@pytest.mark.timeout(1200)  # compiling takes minutes on a busy machine
 def test_torch_compile_works_and_predicts_the_same(
     tiny_model: Any, identity: Any, both: Predict
 ) -> None:
