@@ -273,8 +273,15 @@ def test_our_own_analyzer_is_handed_through(analyzer: FaceAnalyzer) -> None:
     assert as_analyzer(analyzer) is analyzer
 
 
+class OnlyGenderAge:
+    """What a FaceAnalysis that opened no detector looks like."""
+
+    def __init__(self) -> None:
+        self.models = {"genderage": object()}
+
+
 def test_anything_else_on_the_socket_is_named() -> None:
     with pytest.raises(WrongInputError, match="FACEANALYSIS brought a str; wanted what Load Face"):
         as_analyzer("antelopev2")
     with pytest.raises(WrongInputError, match=r"models \['genderage'\]; wanted a detection model"):
-        as_analyzer(SimpleNamespace(models={"genderage": object()}))
+        as_analyzer(OnlyGenderAge())
