@@ -64,6 +64,18 @@ def controlnet_files() -> list[str]:
     return folder_paths.get_filename_list("controlnet")
 
 
+def controlnet_problem(name: str | None) -> bool | str:
+    """Return True if there is a ControlNet file of that name, else what is wrong, in a sentence."""
+    if name is None or folder_paths.get_full_path("controlnet", _native(name)) is not None:
+        return True
+    places = ", ".join(folder_paths.get_folder_paths("controlnet"))
+    return (
+        f"There is no ControlNet file {name!r}. Looked in {places}. Choose one that is there, or "
+        "put IdentityNet there: ControlNetModel/diffusion_pytorch_model.safetensors (2.5 GB) of "
+        "InstantX/InstantID."
+    )
+
+
 def controlnet_path(name: str) -> str:
     """Return the path of a ControlNet file; MissingFileError if it is gone."""
     return _found("controlnet", name)

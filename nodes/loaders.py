@@ -119,9 +119,15 @@ class LoadInstantID(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, pack: str | None = None, file: str | None = None) -> bool | str:
-        problem = folders.face_pack_problem(pack)
-        return folders.adapter_problem(file) if problem is True else problem
+    def validate_inputs(
+        cls, pack: str | None = None, file: str | None = None, identitynet: str | None = None
+    ) -> bool | str:
+        problems = (
+            folders.face_pack_problem(pack),
+            folders.adapter_problem(file),
+            folders.controlnet_problem(identitynet),
+        )
+        return next((problem for problem in problems if problem is not True), True)
 
     @classmethod
     def execute(cls, pack: str, file: str, identitynet: str, provider: str) -> io.NodeOutput:

@@ -96,11 +96,11 @@ FOREIGN: dict[str, Any] = {
     "function": len,
     "tensor": image(3),
     "picture": image(1, 48, 64, 3),
-    "module": torch.nn.Linear(2, 2),
+    "module": torch.nn.Identity(),
     "namespace": SimpleNamespace(),
     "analysis without models": SimpleNamespace(models={}),
     "analysis with other models": SimpleNamespace(models={"detection": 1, "recognition": len}),
-    "wrapped model": SimpleNamespace(model=SimpleNamespace(diffusion_model=torch.nn.Linear(2, 2))),
+    "wrapped model": SimpleNamespace(model=SimpleNamespace(diffusion_model=torch.nn.Identity())),
     "bypassed identity": NoIdentity("Nobody was found."),
 }
 FLOATS: dict[str, Any] = {

@@ -44,6 +44,16 @@ def test_a_missing_file_of_ours_is_named_with_its_folder_and_its_source(
     assert source in message
 
 
+def test_a_missing_identitynet_is_named_by_the_loader_of_all_three(started: Started) -> None:
+    prompt = workflow("instantid_two_people")
+    (loader,) = (n for n in prompt.values() if n["class_type"] == "IID_LoadInstantID")
+    with without(started.models / "controlnet" / loader["inputs"]["identitynet"]):
+        message = failure(started.server.run, prompt).message
+    assert loader["inputs"]["identitynet"] in message
+    assert "controlnet" in message
+    assert "InstantX/InstantID" in message
+
+
 @pytest.mark.parametrize(
     ("file", "node"),
     [
