@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -80,15 +81,14 @@ def encode(analyzer: FaceAnalyzer, adapter: Any, image: torch.Tensor, **inputs: 
 def test_an_insightface_folder_of_extra_model_paths_is_honoured(
     registered: Path, insightface_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from utils.extra_config import load_extra_path_config
-
+    extra_config = runpy.run_path(f"{os.environ['COMFYUI_PATH']}/utils/extra_config.py")
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
     yaml = registered / "extra_model_paths.yaml"
     yaml.write_text(
         f"elsewhere:\n  base_path: {insightface_folder.parent}\n"
         f"  insightface: {insightface_folder.name}\n"
     )
-    load_extra_path_config(str(yaml))  # before the custom nodes, as ComfyUI does
+    extra_config["load_extra_path_config"](str(yaml))  # before the custom nodes, as ComfyUI does
     folders.register()
     assert folders.face_pack_folders() == [
         insightface_folder,
