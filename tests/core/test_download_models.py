@@ -159,9 +159,15 @@ def test_too_little_room_is_said_before_anything_is_fetched(tmp_path: Path) -> N
 
 
 def test_what_a_broken_download_kept_needs_no_room_again(tmp_path: Path) -> None:
+    def check() -> None:
+        free = len(CONTENT) - 1000
+        download_models.check_space([file_on(Server())], tmp_path, free=lambda _: free)
+
+    with pytest.raises(DownloadError):
+        check()
     part_of(tmp_path).parent.mkdir()
     part_of(tmp_path).write_bytes(CONTENT[:1000])
-    download_models.check_space([file_on(Server())], tmp_path, free=lambda _: len(CONTENT) - 1000)
+    check()
 
 
 @pytest.mark.parametrize("answer", ["", "\n", "n\n", "later\n"])

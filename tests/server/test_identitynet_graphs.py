@@ -97,7 +97,7 @@ def test_no_pose_photo_is_needed(server: Server) -> None:
     add(prompt, "placed", "IID_PlaceKeypoints", keypoints=["turned", 0], **placed)
     del prompt[node_id(prompt, "IID_FaceKeypoints")]
     inputs_of(prompt, "IID_Apply")["keypoints"] = ["placed", 0]
-    picture(server, prompt)
+    assert differ(picture(server, workflow()), picture(server, prompt))
 
 
 def test_img2img_gives_another_picture_with_less_denoise(server: Server) -> None:
