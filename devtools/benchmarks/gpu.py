@@ -1,24 +1,34 @@
-"""What one call of the UNet asks of a GPU: kernel launches, waits of the host, peak memory."""
+"""What one call of the UNet asks of a GPU: kernel launches, waits of the host, peak memory.
+
+And the verdict of a GPU, on whole calls: there they are even enough for it.
+"""
 
 from __future__ import annotations
 
+import gc
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import comfy.model_management
 import torch
 
 from . import cases
 from . import models as m
-from .timing import Clock
+from .timing import Clock, Timings, spread
 
-LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
+# How the names begin: the driver's functions come in several versions.
+LAUNCHES = ("cudaLaunchKernel", "cudaLaunchCooperativeKernel", "cuLaunchKernel")
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+FEW, MANY = 1, 5  # calls of the two samplings whose difference is taken
+PIXELS, LIMIT = 1024, 1.02  # of the picture, and of a call with the adapter over a bare one
+ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one call, with what the sampling around it does; differences between variants count."""
+    """Of one call: kernel launches and waits. peak_bytes: of a whole sampling, weights included."""
 
     launches: int
     waits: int
@@ -28,10 +38,9 @@ class Costs:
         return asdict(self)
 
 
-def count(events: Iterable[tuple[str, int]], names: Iterable[str]) -> int:
-    """How often functions of these names were called, of (name, times)."""
-    wanted = set(names)
-    return sum(times for name, times in events if name in wanted)
+def count(events: Iterable[tuple[str, int]], names: tuple[str, ...]) -> int:
+    """How often functions whose names begin so were called, of (name, times)."""
+    return sum(times for name, times in events if name.startswith(names))
 
 
 def measure(models: m.Models, row: cases.Row) -> dict[str, Costs]:
@@ -42,16 +51,37 @@ def measure(models: m.Models, row: cases.Row) -> dict[str, Costs]:
 
 
 def _costs(models: m.Models, variant: cases.Variant, x: torch.Tensor) -> Costs:
-    clock = Clock(models.device)
-    m.calls(*variant, x, 1, clock)  # what is loaded and chosen once is not counted
+    _only_what_is_used(models.device)
+    few, _ = _sample(models, variant, x, FEW)  # loads, and chooses what is chosen once
     torch.cuda.reset_peak_memory_stats(models.device)
+    few, peak = _sample(models, variant, x, FEW)
+    many, _ = _sample(models, variant, x, MANY)
+    launches, waits = (
+        round((count(many, names) - count(few, names)) / (MANY - FEW))
+        for names in (LAUNCHES, WAITS)
+    )
+    return Costs(launches, waits, peak)
+
+
+def _only_what_is_used(device: torch.device) -> None:
+    """Take the models of other variants from the GPU, so that they do not count."""
+    gc.collect()
+    comfy.model_management.unload_all_models()
+    comfy.model_management.soft_empty_cache()
+    torch.cuda.synchronize(device)
+
+
+def _sample(
+    models: m.Models, variant: cases.Variant, x: torch.Tensor, calls: int
+) -> tuple[list[tuple[str, int]], int]:
+    """Return how often each function was called in a sampling, and its peak memory in bytes."""
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    clock = Clock(torch.device("cpu"))  # one that waits for nothing
     with torch.profiler.profile(activities=activities) as profile:
-        m.calls(*variant, x, 1, clock)
+        m.calls(*variant, x, calls, clock)
+        torch.cuda.synchronize(models.device)
     events = [(event.key, event.count) for event in profile.key_averages()]
-    peak = torch.cuda.max_memory_allocated(models.device)
-    # m.calls makes two calls: the one that moves things and the timed one.
-    return Costs(count(events, LAUNCHES) // 2, count(events, WAITS) // 2, peak)
+    return events, torch.cuda.max_memory_allocated(models.device)
 
 
 def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:
@@ -63,3 +93,17 @@ def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:
             peak = f"{costs.peak_bytes / (1 << 30):.2f} GiB"
             lines.append((row, name, str(costs.launches), str(costs.waits), peak))
     return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def verdict(rows: Mapping[str, Timings]) -> str:
+    """Say in one line whether a whole call keeps the limit, of the adapter case's rows."""
+    timings = rows.get(f"{PIXELS}x{PIXELS}")
+    if timings is None:
+        return f"NO VERDICT: {PIXELS} is not among --pixels, and a GPU's limit is for that size"
+    ratios = timings.ratios(ADAPTER)
+    ratio, (low, high) = statistics.median(ratios), spread(ratios)
+    word = "PASS" if ratio <= LIMIT else "FAIL"
+    return (
+        f"{word}: a call with the adapter takes {ratio:.4f} of a bare one at {PIXELS}x{PIXELS} "
+        f"(quartiles {low:.4f} to {high:.4f}, {len(ratios)} pairs; limit {LIMIT})"
+    )

@@ -24,20 +24,23 @@ def apply_naively(model: Any, identity: Identity) -> Any:
     clone = model.clone()
     layout = measure_unet(model.model.diffusion_model)
     tokens = torch.cat([identity.positive.tokens, identity.negative.tokens])
-    device, dtype = model.load_device, model.model.get_dtype()
     for slot, channels in zip(SLOTS, layout.channels, strict=True):
-        shape = (2, channels, layout.context_width)
-        weights = torch.randn(shape, device=device, dtype=dtype) * layout.context_width**-0.5
-        clone.set_model_attn2_replace(_patch(tokens, weights), *slot)
+        patch = _patch(tokens, (2, channels, layout.context_width))
+        clone.set_model_attn2_replace(patch, *slot)
     return clone
 
 
-def _patch(tokens: Tensor, weights: Tensor) -> Callable[..., Tensor]:
+def _patch(tokens: Tensor, shape: tuple[int, int, int]) -> Callable[..., Tensor]:
+    """shape: of the weights, which are made at the first call: until then they hold no memory."""
+    made: list[Tensor] = []
+
     def patch(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
         sides = extra_options["cond_or_uncond"]
         face = tokens.to(q)[sides].repeat_interleave(q.shape[0] // len(sides), dim=0)
         heads = extra_options["n_heads"]
-        to_k, to_v = weights.to(q)
+        if not made:
+            made.append(torch.randn(shape, device=q.device, dtype=q.dtype) * shape[-1] ** -0.5)
+        to_k, to_v = made[0]
         share = optimized_attention(q, linear(face, to_k), linear(face, to_v), heads)
         return optimized_attention(q, k, v, heads) + WEIGHT * share
 

@@ -1,0 +1,284 @@
+"""What a moved weight slider costs: the graph queued again in ComfyUI's own executor, in process.
+
+The graph is the basic workflow from the loaders to one UNet call, with this pack's nodes. Between
+runs only `weight` changes. The baseline is one node that does all of it, as packs used to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...instantid_core.embeddings import MEAN
+from ...instantid_core.faces import FaceAnalyzer
+from ...instantid_core.faces.references import ON_MISSING
+from ...instantid_core.host import apply_adapter, apply_identitynet, encode_identity
+from ...instantid_core.keypoints import Keypoints
+from . import cases
+from . import face_models as f
+from . import models as m
+from .around import ADAPTER, NotTheSameWorkError, Setup, need
+from .timing import Clock, Timings, paired
+
+Graph = dict[str, dict[str, Any]]
+
+MODELS, PREDICT, ALL_IN_ONE = "Bench_Models", "Bench_Predict", "Bench_AllInOne"
+SPARED = {"IID_Apply", PREDICT}  # what runs again after the slider has moved
+FIRST, AGAIN, NAIVE = "first run", "weight moved", "weight moved, one node that does it all"
+NODES = (  # of this pack, by module
+    ("loaders", "LoadAdapter"),
+    ("loaders", "LoadFaceAnalyzer"),
+    ("faces", "EncodeFace"),
+    ("keypoints", "FaceKeypoints"),
+    ("apply", "Apply"),
+)
+CACHES = {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}  # what ComfyUI's main.py hands over
+
+
+def rerun(setup: Setup) -> dict[str, Timings]:
+    """Everything anew, the weight alone, and the weight in one node; to a call and through it."""
+    need(*f.NEEDED)
+    adapter, faces = setup.adapter_file(), f.make_models(setup)
+    with registered(setup, adapter.parent, faces):
+        runner = Runner(setup)
+        for variant in (FIRST, NAIVE):  # imports, and what the naive node's loaders give
+            runner.run(variant)
+        until = Timings({name: [] for name in (FIRST, AGAIN, NAIVE)})
+
+        def timed(name: str) -> Callable[[], float]:
+            def run() -> float:
+                before, whole = runner.run(name)
+                until.seconds[name].append(before)
+                return whole
+
+            return run
+
+        through = paired({name: timed(name) for name in until.seconds}, setup.rounds)
+    size = f"{setup.pixels}x{setup.pixels}"
+    return {"until the sampling": until, f"with one UNet call at {size}": through}
+
+
+class Runner:
+    """Queues the graph in an executor that keeps what ComfyUI keeps."""
+
+    def __init__(self, setup: Setup) -> None:
+        execution = importlib.import_module("execution")
+        self._server = _Server()
+        self._executor = execution.PromptExecutor(
+            self._server, cache_type=execution.CacheType.CLASSIC, cache_args=CACHES
+        )
+        self._naive = execution.PromptExecutor(
+            self._server, cache_type=execution.CacheType.CLASSIC, cache_args=CACHES
+        )
+        self._clock = Clock(setup.device)
+        self._weights = (0.8 - 0.001 * i for i in itertools.count())
+        self._last = torch.zeros(())
+
+    def run(self, variant: str) -> tuple[float, float]:
+        """Run a variant with a weight of its own; return seconds until the sampling, and all.
+
+        Errors: SameResultError if the weight changed nothing; NotTheSameWorkError if nodes ran
+        that the weight does not concern.
+        """
+        weight = next(self._weights)
+        executor = self._naive if variant == NAIVE else self._executor
+        if variant == FIRST:
+            executor.reset()
+        graph = all_in_one(weight) if variant == NAIVE else by_nodes(weight)
+        self._server.ran = []
+        begun = time.perf_counter()
+        whole = self._clock.time(lambda: self._execute(executor, graph))
+        self._check(variant, {graph[node]["class_type"] for node in self._server.ran})
+        return Predict.begun - begun, whole
+
+    def _execute(self, executor: Any, graph: Graph) -> None:
+        executor.execute(graph, "bench", {"client_id": "bench"}, ["predict"])
+        if not executor.success:
+            _, failure = executor.status_messages[-1]
+            raise NotTheSameWorkError(f"{failure['node_type']}: {failure['exception_message']}")
+
+    def _check(self, variant: str, ran: set[str]) -> None:
+        found, self._last = self._last, Predict.result
+        if found.shape == self._last.shape and torch.equal(found, self._last):
+            raise cases.SameResultError(f"'{variant}': another weight gave the same prediction.")
+        if variant == AGAIN and ran != SPARED:
+            raise NotTheSameWorkError(f"After the weight alone, these ran: {sorted(ran)}.")
+
+
+class _Server:
+    """What ComfyUI's executor tells; it keeps which nodes ran."""
+
+    client_id: str | None = None
+    last_node_id: str | None = None
+    ran: list[str]
+
+    def send_sync(self, event: str, data: dict[str, Any], client: str | None = None) -> None:
+        if event == "executing":
+            self.ran.append(data["node"])
+
+
+# --- the graphs --------------------------------------------------------------------------------
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}
+
+
+def sources() -> Graph:
+    """The nodes that both graphs begin with."""
+    return {
+        "models": node(MODELS),
+        "adapter": node("IID_LoadAdapter", file=ADAPTER.name),
+        "faces": node("IID_LoadFaceAnalyzer", pack=f.PACK, provider="CPU"),
+    }
+
+
+def by_nodes(weight: float) -> Graph:
+    """The basic workflow: each step in a node of its own."""
+    look = {"face_analyzer": ["faces", 0], "image": ["models", 4], "pick": "largest", "index": 0}
+    one = ["models", 0], ["models", 1], ["models", 2], ["models", 3]
+    model, positive, negative, control_net = one
+    missing = ON_MISSING[0]
+    return {
+        **sources(),
+        "face": node(
+            "IID_EncodeFace", adapter=["adapter", 0], combine=MEAN, on_missing=missing, **look
+        ),
+        "keypoints": node("IID_FaceKeypoints", on_missing=missing, **look),
+        "apply": node(
+            "IID_Apply",
+            model=model,
+            positive=positive,
+            negative=negative,
+            control_net=control_net,
+            face_embeds=["face", 0],
+            keypoints=["keypoints", 0],
+            weight=weight,
+            strength=0.8,
+            start_percent=0.0,
+            end_percent=1.0,
+            fit="crop",
+            face_region=False,
+        ),
+        "predict": node(PREDICT, model=["apply", 0], positive=["apply", 1], negative=["apply", 2]),
+    }
+
+
+def all_in_one(weight: float) -> Graph:
+    """The same with one node that finds, encodes and applies."""
+    given = {name: ["models", i] for i, name in enumerate(OUTPUTS)}
+    apply = node(ALL_IN_ONE, adapter=["adapter", 0], analyzer=["faces", 0], weight=weight, **given)
+    outputs = {name: ["apply", i] for i, name in enumerate(OUTPUTS[:3])}
+    return {**sources(), "apply": apply, "predict": node(PREDICT, **outputs)}
+
+
+# --- the benchmark's own nodes -----------------------------------------------------------------
+
+OUTPUTS = ("model", "positive", "negative", "control_net", "image")
+TYPES = ("MODEL", "CONDITIONING", "CONDITIONING", "CONTROL_NET", "IMAGE")
+ANY = dict(zip(OUTPUTS, TYPES, strict=True))
+
+
+class Models:
+    """Gives out what loaders and prompts give: models that are there, and a photo."""
+
+    setup: Setup
+    RETURN_TYPES = TYPES
+    FUNCTION = "give"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802  (ComfyUI's name)
+        return {"required": {}}
+
+    def give(self) -> tuple[Any, ...]:
+        made = self.setup.models()
+        photo = torch.from_numpy(f.photo()[..., ::-1] / 255.0).float()[None]  # (1,H,W,3) RGB
+        return made.model, made.positive, made.negative, made.control_net, photo
+
+
+class Predict:
+    """One UNet call of both sides, at the end of the graph."""
+
+    setup: Setup
+    begun = 0.0
+    result = torch.zeros(())
+    RETURN_TYPES = ()
+    FUNCTION = "predict"
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        return {"required": {name: (ANY[name],) for name in OUTPUTS[:3]}}
+
+    def predict(self, model: Any, positive: Any, negative: Any) -> dict[str, Any]:
+        Predict.begun = time.perf_counter()
+        x = m.noise(self.setup.models(), self.setup.pixels, 1)
+        clock = Clock(self.setup.device)
+        _, Predict.result = m.calls(model, positive, negative, x, 0, clock)
+        return {}
+
+
+class AllInOne:
+    """The baseline: finds, embeds, encodes and applies whenever anything changes."""
+
+    RETURN_TYPES = TYPES[:3]
+    FUNCTION = "apply"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        inputs = {name: (kind,) for name, kind in ANY.items()}
+        more = {"adapter": ("INSTANTID",), "analyzer": ("FACEANALYSIS",), "weight": ("FLOAT",)}
+        return {"required": {**inputs, **more}}
+
+    def apply(
+        self,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        control_net: Any,
+        image: Tensor,
+        adapter: Any,
+        analyzer: Any,
+        weight: float,
+    ) -> tuple[Any, ...]:
+        picture = (image[0].numpy()[..., ::-1] * 255.0).round().astype("uint8")
+        forgetful = FaceAnalyzer(analyzer.models["detection"], analyzer.models["recognition"])
+        (face,) = forgetful.find(picture).faces
+        embedding = torch.from_numpy(forgetful.embed(picture, face))
+        identity = encode_identity(adapter, embedding, torch.zeros_like(embedding))
+        hint = Keypoints(picture.shape[1], picture.shape[0], ((face.points,),))
+        sides = apply_identitynet(positive, negative, control_net, identity, hint)
+        return apply_adapter(model, identity, weight=weight), *sides
+
+
+@contextlib.contextmanager
+def registered(setup: Setup, adapters: Path, faces: Path) -> Iterator[None]:
+    """Let ComfyUI know the nodes and the folders of the model files, until the end."""
+    known = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
+    paths = importlib.import_module("folder_paths")
+    before = dict(known), dict(paths.folder_names_and_paths)
+    Models.setup = Predict.setup = setup
+    paths.folder_names_and_paths["instantid"] = ([str(adapters)], {".bin"})
+    paths.folder_names_and_paths["insightface"] = ([str(faces)], {".onnx"})
+    known.update({MODELS: Models, PREDICT: Predict, ALL_IN_ONE: AllInOne})
+    for module, name in NODES:
+        kind = getattr(importlib.import_module(f"...nodes.{module}", __package__), name)
+        known[kind.GET_SCHEMA().node_id] = kind
+    try:
+        yield
+    finally:
+        for now, old in zip((known, paths.folder_names_and_paths), before, strict=True):
+            now.clear()
+            now.update(old)
+        paths.filename_list_cache.clear()  # it names folders that may be gone
+
+
+CASES = {"rerun": rerun}
