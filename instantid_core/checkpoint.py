@@ -5,6 +5,7 @@ The keys of this pack are flat: `image_proj.latents`, `ip_adapter.1.to_k_ip.weig
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import struct
@@ -38,13 +39,13 @@ def read_adapter(path: str | Path) -> dict[str, Tensor]:
     Errors: MissingFileError; WrongFileError, which says what the file is and where it goes.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingFileError(f"There is no file {path}. {WANTED}")
     head = _head(path)
-    if head.startswith(b"PK\x03\x04") or head.startswith(b"\x80"):
-        content = _read_pickle(path, zipped=head.startswith(b"PK"))
-    elif _looks_like_safetensors(head):
+    if _looks_like_safetensors(head):  # asked first: its length may begin as a pickle does
         content = _read_safetensors(path)
+    elif head.startswith(b"PK\x03\x04") or head.startswith(b"\x80"):
+        content = _read_pickle(path, zipped=head.startswith(b"PK"))
     else:
         raise WrongFileError(f"{path.name} is {_describe_other(path, head)}. {WANTED}")
     return recognise(canonical(content), path.name)
@@ -125,8 +126,8 @@ def _check_plain(tensors: Mapping[str, Tensor], name: str) -> None:
         plain = found.layout == torch.strided and found.is_floating_point()
         if not plain or found.untyped_storage().nbytes() < found.numel() * found.element_size():
             raise WrongFileError(
-                f"{name} is damaged or forged: its tensor {key} ({found.dtype}, "
-                f"{tuple(found.shape)}) is no plain tensor of weights. Download it again. {WANTED}"
+                f"{name} is damaged or forged: its tensor {checks.readable(key)} holds no "
+                f"plain numbers, or fewer than it claims. Download it again. {WANTED}"
             )
 
 
@@ -143,8 +144,14 @@ def _resampler_keys(depth: int) -> list[str]:
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(512)
+    try:
+        with path.open("rb") as file:
+            return file.read(512)
+    except OSError as error:  # no permission, a failing disk
+        raise WrongFileError(
+            f"{path} is there, but cannot be read ({checks.said(error)}). Check its permissions "
+            f"and its disk, or put a fresh copy in its place. {WANTED}"
+        ) from error
 
 
 def _looks_like_safetensors(head: bytes) -> bool:
@@ -215,4 +222,5 @@ def _describe_other(path: Path, head: bytes) -> str:
         return "an ONNX network (the face detector or recogniser): it goes into models/insightface"
     if head.startswith(b"GGUF"):
         return "a GGUF file (a quantised model): it goes into models/unet"
-    return f"not a model file: {path.stat().st_size:,} bytes that begin with {head[:8]!r}"
+    begin = checks.shown(head[:8].decode("latin-1"))
+    return f"not a model file: {path.stat().st_size:,} bytes that begin with {begin}"

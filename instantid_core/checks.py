@@ -20,9 +20,45 @@ Kept = TypeVar("Kept")
 
 
 def shown(found: object) -> str:
-    """Return what was found, for a message: quoted, control characters escaped, never long."""
-    text = ascii(found) if isinstance(found, str) else repr(found)
+    """Return what was found, for a message: quoted, control characters escaped, never long.
+
+    Texts and numbers are repeated; of anything else the message says what kind of thing it is.
+    """
+    if not isinstance(found, (str, int, float)):
+        return kind_of(found)
+    text = ascii(found) if isinstance(found, str) else str(found)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+
+
+def kind_of(found: object) -> str:
+    """Return what kind of thing was found, for a message, with its article."""
+    if found is None:
+        return "nothing"
+    for kind, words in _KINDS.items():
+        if isinstance(found, kind):
+            return words
+    name = type(found).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name} object"
+
+
+_KINDS: dict[type | tuple[type, ...], str] = {
+    Tensor: "a tensor (an IMAGE or a MASK is one)",
+    dict: "a dictionary (a LATENT is one)",
+    (list, tuple): "a list",
+    str: "a text",
+    (bool, int, float): "a number",
+}
+
+
+def size_of(shape: Iterable[int]) -> str:
+    """Return the shape of a tensor, for a message: 1 x 64 x 64 x 3."""
+    return readable(" x ".join(map(str, shape)) or "of a single number")
+
+
+def readable(name: object) -> str:
+    """Return a name that stands in a file or a prompt: as it is, or as `shown` if that is unfit."""
+    text = str(name)
+    return text if text.isprintable() and len(text) <= SHOWN else shown(name)
 
 
 def said(error: BaseException) -> str:
@@ -61,11 +97,11 @@ def tensor(found: object, name: str, wanted: str) -> Tensor:
     name, wanted: for the message. Raises WrongInputError for anything else.
     """
     if not isinstance(found, Tensor):
-        raise WrongInputError(f"{name} is a {type(found).__name__}. Wanted: {wanted}.")
+        raise WrongInputError(f"{name} is {kind_of(found)}. Wanted: {wanted}.")
     if found.layout != torch.strided or found.is_complex() or found.device.type == "meta":
         raise WrongInputError(
-            f"{name} is a tensor of {found.dtype}, {found.layout}, on {found.device}. Wanted: "
-            f"{wanted}, with its values in memory."
+            f"{name} holds complex numbers, is packed, or has no values in memory. Wanted: "
+            f"{wanted} of ordinary numbers. Check the node that makes it."
         )
     return found.detach()
 
@@ -78,7 +114,7 @@ def part(kind: type[Kept], found: object, name: str, source: str) -> Kept | None
     """
     if found is None or isinstance(found, kind):
         return found
-    raise WrongInputError(f"`{name}` is a {type(found).__name__}. Connect {source}.")
+    raise WrongInputError(f"`{name}` is {kind_of(found)}. Connect {source}.")
 
 
 def conditioning(found: object, name: str) -> list[Any]:
@@ -86,14 +122,14 @@ def conditioning(found: object, name: str) -> list[Any]:
 
     Raises WrongInputError for anything else.
     """
-    name_of_type = type(found).__name__
+    kind = kind_of(found)
     if isinstance(found, list):
         entries = cast("list[Any]", found)
         if all(_is_entry(entry) for entry in entries):
             return entries
     raise WrongInputError(
-        f"`{name}` is a {name_of_type} that is no CONDITIONING. Connect the output of a "
-        "text encoder, such as CLIP Text Encode."
+        f"`{name}` is {kind}; wanted a CONDITIONING. Connect the output of a text encoder, such as "
+        "CLIP Text Encode."
     )
 
 

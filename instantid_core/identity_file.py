@@ -11,6 +11,7 @@ again from the embedding when it is loaded.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .checks import said, shown
+from .checks import readable, said, shown, size_of
 from .errors import InstantIDError, MissingFileError, WrongFileError
 from .identity import Identity
 
@@ -39,9 +40,10 @@ def save_identity(path: Path, identity: Identity, name: str = "") -> None:
         "negative_embedding": identity.negative_embedding.float().cpu().contiguous().clone(),
     }
     metadata = {"format": FORMAT, "version": VERSION, "name": name}
-    half = path.with_name(f"{path.name}.part")
+    half = path.with_name(f"{uuid.uuid4().hex}.part")
     try:
-        half.write_bytes(safetensors.torch.save(tensors, metadata))
+        with open(half, "xb") as file:  # never through a link that waits under this name
+            file.write(safetensors.torch.save(tensors, metadata))
         half.replace(path)
     except (OSError, ValueError) as error:  # a full disk, a name that the disk does not take
         with contextlib.suppress(OSError, ValueError):
@@ -63,7 +65,7 @@ def load_embeddings(path: Path) -> tuple[Tensor, Tensor]:
             f"There is no file {path}. Save an identity with Save Identity, or choose another one."
         )
     if path.stat().st_size > LARGEST_FILE:
-        raise _wrong(path, f"it has {path.stat().st_size} bytes, more than {LARGEST_FILE}")
+        raise _wrong(path, f"it has {path.stat().st_size:,} bytes, more than {LARGEST_FILE:,}")
     try:
         opened: Any = safe_open(str(path), framework="pt", device="cpu")
         with opened as file:
@@ -78,14 +80,17 @@ def _read(path: Path, file: Any) -> tuple[Tensor, Tensor]:
         raise _wrong(path, "its metadata does not say that it is one")
     if metadata.get("version") != VERSION:
         raise WrongFileError(
-            f"{path} is an identity file of version {metadata.get('version')}; this pack reads "
-            f"version {VERSION}. Update the pack, or save the identity again."
+            f"{path} is an identity file of version {readable(metadata.get('version'))}; this pack "
+            f"reads version {VERSION}. Update the pack, or save the identity again."
         )
     if sorted(file.keys()) != sorted(NAMES):
-        raise _wrong(path, f"it holds {sorted(file.keys())}, wanted {sorted(NAMES)}")
+        held = readable(", ".join(sorted(file.keys())) or "nothing")
+        raise _wrong(path, f"it holds {held}; wanted {' and '.join(NAMES)}")
     face, negative = (_read_tensor(path, file, name) for name in NAMES)
     if face.shape != negative.shape:
-        raise _wrong(path, f"its shapes differ: {tuple(face.shape)} and {tuple(negative.shape)}")
+        raise _wrong(
+            path, f"its parts differ in size: {size_of(face.shape)} and {size_of(negative.shape)}"
+        )
     return face, negative
 
 
@@ -93,7 +98,8 @@ def _read_tensor(path: Path, file: Any, name: str) -> Tensor:
     part = file.get_slice(name)
     shape, dtype = list(part.get_shape()), part.get_dtype()
     if dtype != "F32" or len(shape) not in (1, 2) or shape[-1] != EMBEDDING_WIDTH or 0 in shape:
-        raise _wrong(path, f"{name} is {dtype} of the shape {shape}, wanted F32 of [512]")
+        found = f"the size {size_of(shape)} and the type {dtype}"
+        raise _wrong(path, f"{name} has {found}, wanted 512 and F32")
     tensor: Tensor = file.get_tensor(name)
     if not bool(tensor.isfinite().all()):
         raise _wrong(path, f"{name} has values that are not numbers")

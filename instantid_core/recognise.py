@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .checks import readable
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -45,7 +47,7 @@ def what_it_is(shapes: Shapes) -> Kind | None:
         kind = recogniser(shapes)
         if kind is not None:
             return kind
-    some = ", ".join(sorted(shapes)[:3])
+    some = ", ".join(map(readable, sorted(shapes)[:3]))
     return Kind(f"a model file of an unknown kind ({len(shapes)} tensors, such as {some})", "")
 
 

@@ -296,6 +296,10 @@ class LoadIdentity(io.ComfyNode):
         return folders.identity_problem(file)
 
     @classmethod
+    def fingerprint_inputs(cls, file: str = "", **linked: Any) -> str:
+        return folders.identity_stamp(file)
+
+    @classmethod
     def execute(cls, adapter: Any, file: str) -> io.NodeOutput:
         return io.NodeOutput(load_identity(adapter, folders.identity_path(file)))
 

@@ -70,9 +70,9 @@ def controlnet_problem(name: str | None) -> bool | str:
         return True
     places = ", ".join(folder_paths.get_folder_paths("controlnet"))
     return (
-        f"There is no ControlNet file {name!r}. Looked in {places}. Choose one that is there, or "
-        "put IdentityNet there: ControlNetModel/diffusion_pytorch_model.safetensors (2.5 GB) of "
-        "InstantX/InstantID."
+        f"There is no ControlNet file {shown(name)}. Looked in {places}. Choose one that is "
+        "there, or put IdentityNet there: ControlNetModel/diffusion_pytorch_model.safetensors "
+        "(2.5 GB) of InstantX/InstantID."
     )
 
 
@@ -130,6 +130,15 @@ def identity_path(name: str) -> Path:
     return Path(_found(IDENTITIES, name))
 
 
+def identity_stamp(name: str) -> str:
+    """Return what differs when a saved identity was replaced by another one of its name."""
+    path = folder_paths.get_full_path(IDENTITIES, _native(name))
+    if path is None:
+        return "none"
+    status = os.stat(path)
+    return f"{status.st_mtime_ns} {status.st_size} {status.st_ino}"
+
+
 def identity_problem(name: str | None) -> bool | str:
     """Return True if there is a saved identity of that name, else what is wrong."""
     if name is None or folder_paths.get_full_path(IDENTITIES, _native(name)) is not None:
@@ -153,4 +162,9 @@ def new_identity_path(prefix: str) -> Path:
             f"Nothing can be saved under filename_prefix {shown(prefix)} ({said(error)}). Write a "
             "folder within ComfyUI's output folder and the beginning of a file name."
         ) from error
+    if not Path(folder).resolve().is_relative_to(Path(output).resolve()):
+        raise WrongInputError(
+            f"filename_prefix {shown(prefix)} leads through a link out of ComfyUI's output folder, "
+            f"to {Path(folder).resolve()}. Write a folder that lies within it."
+        )
     return Path(folder) / f"{name}_{counter:05}_.safetensors"

@@ -7,6 +7,7 @@ once: what it was put into works again afterwards.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -212,6 +213,35 @@ class _FaultyDetector:
         return self._detector.forward(*arguments)
 
 
+class SlowAnalyzer:
+    """A face analyzer whose recogniser takes its time, as the real one does on a CPU."""
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        seconds = ("FLOAT", {"default": 0.1, "min": 0.0, "max": 10.0})
+        return {"required": {"face_analyzer": ("FACEANALYSIS",), "seconds": seconds}}
+
+    RETURN_TYPES = ("FACEANALYSIS",)
+    FUNCTION = "make"
+    CATEGORY = "development"
+
+    def make(self, face_analyzer: Any, seconds: float) -> tuple[Any]:
+        recogniser = _SlowRecogniser(face_analyzer.models["recognition"], seconds)
+        return (type(face_analyzer)(face_analyzer.det_model, recogniser),)
+
+
+class _SlowRecogniser:
+    """insightface's recogniser, after a while."""
+
+    def __init__(self, recogniser: Any, seconds: float) -> None:
+        self._recogniser = recogniser
+        self._seconds = seconds
+
+    def get(self, *arguments: Any) -> Any:
+        time.sleep(self._seconds)
+        return self._recogniser.get(*arguments)
+
+
 def _raise_once_before(module: Any) -> None:
     def hook(*_: Any) -> None:
         handle.remove()
@@ -233,5 +263,6 @@ NODE_CLASS_MAPPINGS = {
     "IIDDev_FaultyModel": FaultyModel,
     "IIDDev_Frames": Frames,
     "IIDDev_Sink": Sink,
+    "IIDDev_SlowAnalyzer": SlowAnalyzer,
     "IIDDev_Value": Value,
 }

@@ -24,7 +24,7 @@ from .onnx_signature import read_signature
 from .packs import FacePack
 from .recognisers import check_recogniser, file_sha256
 from .records import FoundFace, Search
-from .runtime import import_package, open_session, wanted_providers
+from .runtime import available_providers, import_package, open_session, wanted_providers
 
 THRESHOLD = 0.5  # insightface's own
 REMEMBERED = 4096  # passes, and embeddings: some 20 MB at most
@@ -152,10 +152,10 @@ def _told(model: str, picture: Picture) -> Generator[None, None, None]:
 def _embedding(made: Any) -> Embedding:
     """What a recogniser gave as (512,) float32; WrongFileError if it is no face embedding."""
     embedding = np.array(made, np.float32).reshape(-1)
-    if embedding.shape != (512,) or not np.isfinite(embedding).all():
+    if embedding.shape != (512,) or not np.isfinite(embedding).all() or not embedding.any():
         raise WrongFileError(
-            f"The face recogniser gave {embedding.size} numbers, or some that are not numbers; "
-            "wanted 512. Put antelopev2's glintr100.onnx (261 MB) in its place."
+            f"The face recogniser gave {embedding.size} numbers, or some that are not numbers, or "
+            "nothing but zeros; wanted 512. Put antelopev2's glintr100.onnx (261 MB) in its place."
         )
     return embedding
 
@@ -189,8 +189,7 @@ def open_analyzer(pack: FacePack, provider: str = "auto") -> FaceAnalyzer:
     Raises MissingDependencyError, or WrongFileError for a recogniser of another embedding space
     or a file that cannot be opened.
     """
-    available = import_package("onnxruntime").get_available_providers()
-    providers = wanted_providers(provider, available)
+    providers = wanted_providers(provider, available_providers())
     zoo = import_package("insightface.model_zoo")
     with ThreadPoolExecutor(1) as side:  # reading 261 MB twice, once for the checksum
         checksum = side.submit(file_sha256, pack.recogniser)
@@ -239,7 +238,7 @@ def as_analyzer(analysis: Any) -> FaceAnalyzer:
 
 def _foreign(analysis: object) -> WrongInputError:
     return WrongInputError(
-        f"FACEANALYSIS brought a {type(analysis).__name__}; wanted what Load Face Analyzer gives "
+        f"FACEANALYSIS brought {checks.kind_of(analysis)}; wanted what Load Face Analyzer gives "
         "out, or insightface's FaceAnalysis."
     )
 
@@ -247,9 +246,10 @@ def _foreign(analysis: object) -> WrongInputError:
 def _adopt(models: dict[str, Any]) -> FaceAnalyzer:
     detector, recogniser = models.get("detection"), models.get("recognition")
     if not getattr(detector, "use_kps", False) or not hasattr(recogniser, "get"):
+        found = checks.readable(", ".join(sorted(map(str, models))) or "none")
         raise WrongInputError(
-            f"FACEANALYSIS brought insightface's models {sorted(models)}; wanted a detection model "
-            "with five points and a recognition model. Use Load Face Analyzer."
+            f"FACEANALYSIS brought insightface's models {found}; wanted a detection model with "
+            "five points and a recognition model. Use Load Face Analyzer."
         )
     path = Path(str(getattr(recogniser, "model_file", "")))
     if path.is_file():

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
+from ..errors import WrongFileError
 from ..images import Picture
 from ..keypoints import FacePoints
 from .records import FoundFace
@@ -133,6 +135,8 @@ def run_pass(detector: Any, picture: Picture, look: Pass) -> Candidates:
     """Run insightface's SCRFD once and return what it found, in pixels of the picture.
 
     detector: an SCRFD with five points. picture: (H, W, 3) BGR bytes.
+
+    Raises WrongFileError for a detector that gives nonsense.
     """
     height, width = picture.shape[:2]
     box = letterbox(width, height, look, detector.static_input_size)
@@ -142,8 +146,26 @@ def run_pass(detector: Any, picture: Picture, look: Pass) -> Candidates:
         points=box.to_picture(_stack(points, (5, 2))),
         scores=_stack(scores, ()),
     )
+    _check_sane(found)
     order = np.argsort(-found.scores, kind="stable")
     return _select(found, keep_apart(found.boxes, order)[:KEPT_PER_PASS])
+
+
+def _check_sane(found: Candidates) -> None:
+    """Raise WrongFileError for numbers that no detector of faces gives."""
+    if not len(found.boxes) == len(found.points) == len(found.scores):
+        raise WrongFileError(
+            f"The face detector gave {len(found.scores)} scores, {len(found.boxes)} boxes and "
+            f"{len(found.points)} times five points; wanted as many of each. Put antelopev2's "
+            "scrfd_10g_bnkps.onnx (17 MB) in its place."
+        )
+    for numbers in (found.boxes, found.points, found.scores):
+        if not bool((np.abs(numbers) <= checks.LARGEST).all()):
+            raise WrongFileError(
+                "The face detector gave places of faces that are not numbers (NaN or infinity), "
+                "or that lie far off every picture. Put antelopev2's scrfd_10g_bnkps.onnx (17 MB) "
+                "in its place, or choose the provider CPU."
+            )
 
 
 def _stack(parts: list[Any], shape: tuple[int, ...]) -> Array:

@@ -21,6 +21,7 @@ TENSOR_NAME = 8
 VALUE_NAME, VALUE_TYPE = 1, 2
 TYPE_TENSOR, TENSOR_SHAPE, SHAPE_DIM = 1, 2, 1
 DIM_VALUE, DIM_NAME = 1, 2
+LARGEST_INPUT = 4096  # pixels a side
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
@@ -34,7 +35,7 @@ class Signature:
     @property
     def is_detector(self) -> bool:
         """SCRFD with five points: one picture in; scores, boxes, points of three strides out."""
-        return self._takes_pictures() and len(self.outputs) == 9
+        return self._takes_pictures() and self._fits_in_memory() and len(self.outputs) == 9
 
     @property
     def is_recogniser(self) -> bool:
@@ -45,6 +46,11 @@ class Signature:
             and len(self.outputs) == 1
             and self.outputs[0][-1:] == (512,)
         )
+
+    def _fits_in_memory(self) -> bool:
+        """A fixed size of the input is the size of what every picture is laid into."""
+        sides = [side for side in self.inputs[0][2:] if isinstance(side, int)]
+        return all(side <= LARGEST_INPUT for side in sides)
 
     def _takes_pictures(self) -> bool:
         return len(self.inputs) == 1 and len(self.inputs[0]) == 4 and self.inputs[0][1] == 3
@@ -169,4 +175,4 @@ def _varint(file: BinaryIO) -> int:
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise ValueError("varint of more than ten bytes")
+    raise ValueError("varint too long")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checks import SHOWN, shown
+from ..checks import readable, said
 from ..errors import MissingFileError
 from .onnx_signature import read_signature
 
@@ -88,7 +88,7 @@ def _missing_text(name: str, roots: Sequence[Path], folders: Sequence[Path]) -> 
     looked = "\n".join(f"  {root}: {_contents(root)}" for root in dict.fromkeys(roots))
     seen = "".join(f"\n  {folder} lacks {_lacks(folder)}" for folder in folders)
     return (
-        f"The face pack {_readable(name)} was not found. Looked in these folders and "
+        f"The face pack {readable(name)} was not found. Looked in these folders and "
         f"everything below:\n"
         f"{looked}{seen}\n"
         f"Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {place} "
@@ -97,15 +97,11 @@ def _missing_text(name: str, roots: Sequence[Path], folders: Sequence[Path]) -> 
     )
 
 
-def _readable(name: str) -> str:
-    return name if str(name).isprintable() and len(str(name)) <= SHOWN else shown(name)
-
-
 def _contents(root: Path) -> str:
     if not root.is_dir():
         return "no such folder"
     found = sorted(
-        str(path.relative_to(root))
+        f"{path.relative_to(root)}{_trouble(path)}"
         for folder in _folders_with_onnx([root])
         for path in _onnx_files(folder)
     )
@@ -114,6 +110,18 @@ def _contents(root: Path) -> str:
     if zips:
         parts.append(f"{', '.join(zips)} is not unzipped")
     return "; ".join(parts)
+
+
+def _trouble(path: Path) -> str:
+    """Return what keeps a file from being looked into, for behind its name; else nothing."""
+    try:
+        if not path.is_file():  # a pipe or a device would be waited for
+            return " (no ordinary file)"
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        return f" (cannot be read: {said(error)})"
+    return ""
 
 
 def _lacks(folder: Path) -> str:

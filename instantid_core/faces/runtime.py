@@ -67,9 +67,21 @@ def _import_failure(package: str, error: Exception) -> str:
             f"Run: {this_python()} {INSTALL}"
         )
     return (
-        f"{package} is installed, but cannot be imported ({type(error).__name__}: {error}). "
+        f"{package} is installed, but cannot be imported ({checks.said(error)}). "
         f"Repair it with: {this_python()} {INSTALL.replace('install', 'install --upgrade', 1)}"
     )
+
+
+def available_providers() -> list[str]:
+    """Return the execution providers that onnxruntime offers here.
+
+    Raises MissingDependencyError, also for what a removal left behind of the package.
+    """
+    onnxruntime = import_package("onnxruntime")
+    try:
+        return list(onnxruntime.get_available_providers())
+    except AttributeError as error:
+        raise MissingDependencyError(_import_failure("onnxruntime", error)) from error
 
 
 def wanted_providers(choice: str, available: Sequence[str]) -> list[str]:

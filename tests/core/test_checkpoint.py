@@ -69,6 +69,17 @@ def test_every_format_and_dtype_of_the_adapter_is_read_alike(
     assert checkpoint.measure(found) == SMALL
 
 
+def test_a_safetensors_file_is_known_whatever_the_length_of_its_header_is(tmp_path: Path) -> None:
+    """That length stands first, and one byte of it may be what a pickle begins with."""
+    tensors = flat(small_adapter())
+    first_bytes: set[int] = set()
+    for padding in range(0, 256, 8):
+        save_file(tensors, tmp_path / "a.safetensors", {"note": "x" * padding})
+        first_bytes.add((tmp_path / "a.safetensors").read_bytes()[0])
+        assert checkpoint.read_adapter(tmp_path / "a.safetensors").keys() == tensors.keys()
+    assert 0x80 in first_bytes
+
+
 def test_the_tiny_adapter_and_the_published_one_are_measured_from_their_shapes() -> None:
     for size in (tiny_adapter.SIZE, AdapterSize(ResamplerSize(), (640,) * 8 + (1280,) * 62)):
         module = AdapterModule(size, torch.nn, device=torch.device("meta"))
@@ -202,6 +213,7 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, form: str) -> None:
         (b"\n  <html lang='en'>", "a web page saved under this name"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a Git LFS pointer"),
         (b"", "an empty file"),
+        (b"GGUF\x03\0\0\0", "a GGUF file"),
         (b"hello, world, this is no model at all", "not a model file: 37 bytes"),
     ],
 )

@@ -22,7 +22,7 @@ class Outcome:
     """What became of a prompt.
 
     state: done, refused (not valid), raised (by a node), or interrupted. kind, message, node: of
-    what was raised. outputs: by node id. ran: whether a node ran, by id.
+    what was raised. outputs: by node id. cached: the ids of nodes that did not need to run.
     """
 
     state: str
@@ -64,6 +64,24 @@ def wait_until(true: Callable[[], bool], seconds: float = LIMIT) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds:.0f} s for the server")
         time.sleep(0.01)
+
+
+def fresh(server: Server) -> None:
+    """Make the server forget what it has cached, and wait until it has.
+
+    It does so after the prompt that runs next, before it takes another one.
+    """
+    server.post("/free", {"free_memory": True})
+    modules = {"class_type": "IIDDev_LoadedModules", "inputs": {"names": ""}}
+    assert outcome(server, {"wait": modules}).state == "done"
+
+
+def anew(server: Server, prompt: Prompt) -> str:
+    """Return the digest of a prompt that is really run, not answered from what is cached."""
+    fresh(server)
+    made = outcome(server, prompt)
+    assert node_id(prompt, "KSampler") not in made.cached
+    return digest(server, made)
 
 
 def portrait(seed: int = 1, size: int = 64, photo: str = "example.png", **more: Any) -> Prompt:

@@ -12,7 +12,7 @@ from faithful_instantid.devtools.dev_nodes.faults import DETECTOR_FAILS, OUT_OF_
 
 from ..server.conftest import Started, node_id
 from .conftest import LONG, Tally
-from .driving import OURS, digest, ended, outcome, portrait, wait_until
+from .driving import OURS, anew, ended, fresh, outcome, portrait, wait_until
 from .test_api_input import node
 
 STEPS = 3  # the fault in the adapter comes at the third call of the UNet
@@ -20,8 +20,7 @@ STEPS = 3  # the fault in the adapter comes at the third call of the UNet
 
 def with_fault(kind: str, between: str, name: str) -> Prompt:
     """Put a faulty node into a prompt, before the input `name` of the nodes of a class."""
-    prompt = portrait(seed=5)
-    prompt[node_id(prompt, "KSampler")]["inputs"]["steps"] = STEPS
+    prompt = healthy()
     key = node_id(prompt, between)
     source = prompt[key]["inputs"][name]
     prompt["fault"] = node(kind, **{name: source})
@@ -29,17 +28,17 @@ def with_fault(kind: str, between: str, name: str) -> Prompt:
     return prompt
 
 
-def fresh(server: Server) -> None:
-    """Make the server forget what it has cached."""
-    server.post("/free", {"free_memory": True})
-
-
 @pytest.fixture(scope="module")
 def usual(server: Server) -> str:
     """The digest of the prompt without a fault."""
+    return anew(server, healthy())
+
+
+def healthy() -> Prompt:
+    """Return the prompt of with_fault without its fault."""
     prompt = portrait(seed=5)
     prompt[node_id(prompt, "KSampler")]["inputs"]["steps"] = STEPS
-    return digest(server, outcome(server, prompt))
+    return prompt
 
 
 @pytest.mark.parametrize(
@@ -64,14 +63,21 @@ def test_a_fault_ends_its_prompt_only(
             faulty["fault"]["inputs"]["after"] = 5
             faulty["many"] = node("IIDDev_Frames", image=["7", 0], count=8, seed=1)
             faulty[node_id(faulty, "IID_EncodeFace")]["inputs"]["image"] = ["many", 0]
+        unloads = unloaded(server)
         failed = outcome(server, faulty)
         assert failed.state == "raised", failed
         assert told in failed.message
         assert faulty[failed.node]["class_type"] == at
+        if told == OUT_OF_MEMORY:  # known as such by ComfyUI, which then unloads all models
+            assert failed.kind == "OutOfMemoryError"
+            assert unloaded(server) == unloads + 1
         tally("faults injected on the server", 1)
-        again = portrait(seed=5)
-        again[node_id(again, "KSampler")]["inputs"]["steps"] = STEPS
-        assert digest(server, outcome(server, again)) == usual
+        assert anew(server, healthy()) == usual
+
+
+def unloaded(server: Server) -> int:
+    """Return how often ComfyUI has unloaded all models because memory ran out."""
+    return server.log.count("unloading all loaded models")
 
 
 def cut(path: Path, share: float) -> bytes:
@@ -104,18 +110,27 @@ def test_a_cut_off_file_is_named_and_the_whole_one_works_again(
     assert failed.state in ("refused", "raised")
     assert place.name in failed.message or "antelopev2" in failed.message
     assert failed.state == "refused" or failed.kind in OURS
-    fresh(started.server)
-    again = portrait(seed=5)
-    again[node_id(again, "KSampler")]["inputs"]["steps"] = STEPS
-    assert digest(started.server, outcome(started.server, again)) == usual
+    assert anew(started.server, healthy()) == usual
 
 
 def long_analysis(kind: str) -> tuple[Prompt, str]:
     """Return a prompt that looks at many pictures, and the node that does."""
     prompt = portrait(seed=6)
-    prompt["many"] = node("IIDDev_Frames", image=["7", 0], count=1000, seed=int(time.time()))
+    prompt["many"] = node("IIDDev_Frames", image=["7", 0], count=1000, seed=time.time_ns() % MANY)
     key = node_id(prompt, kind)
     prompt[key]["inputs"]["image"] = ["many", 0]
+    return prompt, key
+
+
+def long_encoding() -> tuple[Prompt, str]:
+    """Return a prompt that encodes many faces, each of them slowly, and the node that does."""
+    prompt = portrait(seed=6)
+    key = node_id(prompt, "IID_EncodeFace")
+    analyzer = prompt[key]["inputs"]["face_analyzer"]
+    seed = time.time_ns() % MANY
+    prompt["slow"] = node("IIDDev_SlowAnalyzer", face_analyzer=analyzer, seconds=ENCODING)
+    prompt["many"] = node("IIDDev_Frames", image=["7", 0], count=FACES, seed=seed)
+    prompt[key]["inputs"].update(face_analyzer=["slow", 0], image=["many", 0])
     return prompt, key
 
 
@@ -126,23 +141,34 @@ def long_sampling() -> tuple[Prompt, str]:
     return prompt, key
 
 
-@pytest.mark.parametrize("stage", ["IID_FaceKeypoints", "IID_EncodeFace", "KSampler"])
+MANY = 1 << 31
+FACES, ENCODING = 24, 0.1  # pictures, and seconds for each face, as with the real recogniser
+# What makes a prompt that is long in a stage; and in which of the node's rounds the stage comes.
+STAGES = {
+    "analysis for keypoints": (lambda: long_analysis("IID_FaceKeypoints"), 1),
+    "analysis for an identity": (lambda: long_analysis("IID_EncodeFace"), 1),
+    "encoding": (long_encoding, 2),
+    "sampling": (long_sampling, 1),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_cancel_stops_within_a_second_of_the_running_operation_and_changes_nothing(
     server: Server, tally: Tally, stage: str
 ) -> None:
-    before = digest(server, outcome(server, portrait(seed=6)))
+    before = anew(server, portrait(seed=6))
+    make, round_ = STAGES[stage]
     for _ in range(10 if LONG else 1):
-        prompt, key = long_sampling() if stage == "KSampler" else long_analysis(stage)
-        longest, late, stopped_at = cancelled(server, prompt, key)
-        tally("prompts cancelled", 1)
+        prompt, key = make()
+        longest, late, stopped_at = cancelled(server, prompt, key, round_)
+        tally(f"prompts cancelled in {stage}", 1)
         assert stopped_at == key
         assert late <= 1.0 + longest, f"stopped after {late:.1f} s, one step took {longest:.1f} s"
-        fresh(server)
-        assert digest(server, outcome(server, portrait(seed=6))) == before
+        assert anew(server, portrait(seed=6)) == before
 
 
-def cancelled(server: Server, prompt: Prompt, key: str) -> tuple[float, float, str]:
-    """Cancel a prompt at the fourth step of a node.
+def cancelled(server: Server, prompt: Prompt, key: str, round_: int) -> tuple[float, float, str]:
+    """Cancel a prompt at the fourth step of a round of a node, whose steps it counts anew in each.
 
     Returns the seconds of the longest step seen, the seconds until it stopped, and where it did.
     """
@@ -153,11 +179,15 @@ def cancelled(server: Server, prompt: Prompt, key: str) -> tuple[float, float, s
     try:
         prompt_id = server.queue(prompt)
         times: list[float] = []
+        rounds, last = 1, 0
         while len(times) < 4:
             message = connection.recv()
-            if isinstance(message, str):
-                event = json.loads(message)
-                if event["type"] == "progress" and str(event["data"].get("node")) == key:
+            if not isinstance(message, str):
+                continue
+            event = json.loads(message)
+            if event["type"] == "progress" and str(event["data"].get("node")) == key:
+                rounds, last = rounds + (event["data"]["value"] < last), event["data"]["value"]
+                if rounds == round_:
                     times.append(time.monotonic())
         asked = time.monotonic()
         server.post("/interrupt", {})
