@@ -35,9 +35,9 @@ class LayerWeights:
 
     def __post_init__(self) -> None:
         if len(self.values) != len(GROUPS) or not all(map(_ordinary, self.values)):
+            found = checks.readable(", ".join(f"{value:g}" for value in self.values))
             raise WrongInputError(
-                f"The layer weights are {len(self.values)} numbers: "
-                f"{checks.shown(list(self.values))}. Wanted: "
+                f"The layer weights are {len(self.values)} numbers: {found}. Wanted: "
                 f"{len(GROUPS)} numbers with commas between: four for the down blocks, one for "
                 "the middle, six for the up blocks. 1 leaves a block as it is, 0 turns it off."
             )
@@ -90,7 +90,9 @@ class WeightCurve:
         percents = [percent for percent, _ in self.points]
         finite = all(_ordinary(number) for point in self.points for number in point)
         if not percents or not finite or percents != sorted(percents):
-            raise _curve_error(str(list(self.points)))
+            raise _curve_error(
+                ", ".join(f"{percent:g}:{factor:g}" for percent, factor in self.points)
+            )
 
     def at(self, percent: float) -> float:
         """Return the factor at a share of the sampling, 0..1."""
@@ -173,12 +175,15 @@ def _numbers(text: str, what: str) -> Sequence[float]:
     try:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
-        raise WrongInputError(f"The {what} are {checks.shown(text)}; wanted: numbers.") from error
+        raise WrongInputError(
+            f"Not everything in the {what} is a number: {checks.shown(text)}. Write numbers such "
+            "as 1 or 0.5 only."
+        ) from error
 
 
 def _curve_error(found: str) -> WrongInputError:
     return WrongInputError(
-        f"The weight curve is {checks.shown(found)}. "
+        f"The weight curve is {checks.shown(found) if found else 'empty'}. "
         "Wanted: points as share of the sampling : factor, with "
         'commas between, shares ascending from 0 to 1; for example "0:1, 0.5:0.8, 1:0".'
     )

@@ -47,7 +47,10 @@ def combine_embeddings(embeddings: Tensor, weights: Sequence[float], mode: str =
     if mode not in COMBINES:
         raise checks.unknown("combine", mode, COMBINES)
     if len(weights) != len(embeddings):
-        raise WrongInputError(f"There are {len(weights)} weights for {len(embeddings)} references.")
+        raise WrongInputError(
+            f"Weights are wanted for {len(embeddings)} references, found {len(weights)}. Give one "
+            "weight for each."
+        )
     if min(weights) < 0 or sum(weights) <= 0:
         raise WrongInputError(
             f"The weights of the references are {', '.join(f'{w:g}' for w in weights)}; wanted "

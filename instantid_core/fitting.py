@@ -187,7 +187,7 @@ def _on_canvas(kps: Points, box: Points) -> FacePoints:
     """A face; WrongInputError if it lies so far away that nothing can be drawn there."""
     if not (np.abs(kps).max() <= FURTHEST and np.abs(box).max() <= FURTHEST):
         raise WrongInputError(
-            f"A face lies more than {FURTHEST} pixels off the picture, or its points are not "
+            f"A face lies more than {FURTHEST:,} pixels off the picture, or its points are not "
             "numbers. Move and scale it less."
         )
     return FacePoints(kps.astype(np.float32), box.astype(np.float32))

@@ -30,9 +30,9 @@ def to_pictures(images: Tensor) -> list[Picture]:
     batch = images.unsqueeze(0) if images.ndim == 3 else images
     if batch.ndim != 4 or batch.shape[-1] not in (1, 3, 4) or batch.numel() == 0:
         raise WrongInputError(
-            f"The picture has the shape {tuple(images.shape)}; wanted an IMAGE of the shape "
-            "(batch, height, width, channels) with 1, 3 or 4 channels. Connect an image output "
-            "that shows a picture when it is previewed."
+            f"The picture has the size {checks.size_of(images.shape)}; wanted an IMAGE of batch x "
+            "height x width x channels, with 1, 3 or 4 channels. Connect an image output that "
+            "shows a picture when it is previewed."
         )
     return [_to_picture(image) for image in batch]
 
@@ -74,7 +74,10 @@ def to_images(pictures: Sequence[Picture]) -> Tensor:
     """
     sizes = {picture.shape[:2] for picture in pictures}
     if len(sizes) != 1:
-        raise WrongInputError(f"One batch takes pictures of one size; found {sorted(sizes)}.")
+        found = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
+        raise WrongInputError(
+            f"One batch takes pictures of one size; found {found or 'no picture'}. Resize them."
+        )
     stacked = np.stack([picture[..., ::-1] for picture in pictures])
     return torch.from_numpy(stacked).float() / 255
 

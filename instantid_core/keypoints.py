@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import kind_of, said, size_of
 from .errors import MissingDependencyError, WrongInputError
 
 # RGB of left eye, right eye, nose, left and right mouth corner.
@@ -64,7 +65,7 @@ def checked(keypoints: object) -> Keypoints:
     """Return keypoints if they are of this pack and hold a frame; WrongInputError otherwise."""
     if not isinstance(keypoints, Keypoints):
         raise WrongInputError(
-            f"The keypoints are a {type(keypoints).__name__}. FACE_KEYPOINTS of this pack are "
+            f"The keypoints are {kind_of(keypoints)}. FACE_KEYPOINTS of this pack are "
             "wanted: connect Face Keypoints or Transform Keypoints."
         )
     if not keypoints.frames:
@@ -129,8 +130,8 @@ def _checked(kps: ArrayLike) -> NDArray[np.float32]:
         points = points[None]
     if points.ndim != 3 or points.shape[1:] != (5, 2):
         raise WrongInputError(
-            f"Keypoints of shape {points.shape} cannot be drawn: five points of x and y per face "
-            "are wanted, (5, 2) or (faces, 5, 2)."
+            f"Keypoints of the size {size_of(points.shape)} cannot be drawn: five "
+            "points of x and y per face are wanted, 5 x 2 or faces x 5 x 2."
         )
     if not np.isfinite(points).all():
         raise WrongInputError(
@@ -173,6 +174,6 @@ def _opencv() -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             "Keypoints are drawn with OpenCV, which is not installed in this Python "
-            f"({error}). Install it with:  "
+            f"({said(error)}). Install it with: "
             f'"{sys.executable}" -m pip install opencv-python-headless'
         ) from error

@@ -30,13 +30,13 @@ def checked(mask: object) -> Mask | None:
         return mask
     if not isinstance(mask, Tensor):
         raise WrongInputError(
-            f"The mask is a {type(mask).__name__}. A MASK is wanted: a tensor (height, width) or "
-            "(frames, height, width) with values from 0 to 1."
+            f"The mask is {checks.kind_of(mask)}. A MASK is wanted: height x width or frames x "
+            "height x width numbers from 0 to 1."
         )
     if mask.ndim not in (2, 3) or mask.numel() == 0:
         raise WrongInputError(
-            f"The mask has the shape {tuple(mask.shape)}. Wanted: (height, width) or "
-            "(frames, height, width). Connect a MASK, not an IMAGE or a LATENT."
+            f"The mask has the size {checks.size_of(mask.shape)}. Wanted: height x width or frames "
+            "x height x width. Connect a MASK, not an IMAGE or a LATENT."
         )
     mask = checks.tensor(mask, "The mask", "a MASK")
     frames = mask.reshape(-1, *mask.shape[-2:]).to(device="cpu", dtype=torch.float32)

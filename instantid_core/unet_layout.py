@@ -92,7 +92,7 @@ def _cross_attentions(unet: nn.Module) -> dict[Slot, _CrossAttention]:
 def _describe(unet: nn.Module, found: Mapping[Slot, _CrossAttention]) -> str:
     """Say what a model that is not an SDXL base UNet probably is."""
     if not found:
-        return f"not a UNet with cross-attention ({type(unet).__name__}), such as Flux or SD3"
+        return f"of another build than a UNet ({type(unet).__name__}), as Flux and SD3 are"
     widths = sorted({attention.context_width for attention in found.values()})
     shape = f"{len(found)} cross-attentions of context width {', '.join(map(str, widths))}"
     names = {768: "SD1.5", 1024: "SD2", 1280: "the SDXL refiner"}

@@ -36,7 +36,10 @@ def fill_frames(
     if missing and (on_missing == ERROR or (not found and on_missing != BLANK)):
         raise NoFaceError(problems[missing[0]])
     for number in missing:
-        log.warning("Frame %d of %d: %s. %s", number, len(frames), on_missing, problems[number])
+        log.warning(
+            "Frame %d of %d has no face; on_missing is %s. %s",
+            *(number + 1, len(frames), on_missing, problems[number]),
+        )
     if on_missing == BLANK:
         return tuple(frames)
     return tuple(_filled(frames, found, number, on_missing) for number in range(len(frames)))

@@ -121,9 +121,7 @@ def keep_found(choices: Sequence[Choice], on_missing: str) -> list[int]:
     for problem in problems:
         log.warning("%s", problem)
     if on_missing == SKIP and len(problems) == len(choices):
-        raise NoFaceError(
-            f"None of the {len(choices)} pictures is left. The first one: {problems[0]}"
-        )
+        raise NoFaceError(f"No picture of {len(choices)} is left. The first one: {problems[0]}")
     return [number for number, choice in enumerate(choices) if choice.chosen is not None]
 
 
@@ -165,7 +163,7 @@ def _line(reference: Reference, choice: Choice, alike: float | None) -> str:
         f"weight {reference.weight:g}",
     ]
     if alike is not None:
-        parts.append(f"likeness to the others {alike:.2f}")
+        parts.append(f"mean likeness {alike:.2f}")
     return ", ".join(parts)
 
 

@@ -213,8 +213,8 @@ def _checked_identity(identity: object) -> Identity:
     if isinstance(identity, Identity):
         return identity
     raise WrongInputError(
-        f"The face embedding is a {type(identity).__name__} of another node pack. "
-        "Connect this pack's Encode Face."
+        f"The face embedding is {checks.kind_of(identity)}, none of this pack. Connect this pack's "
+        "Encode Face."
     )
 
 
@@ -228,9 +228,9 @@ def check_control_net(control_net: Any, wanted: int) -> None:
     if not isinstance(control_net, comfy.controlnet.ControlNet) or not isinstance(
         network, comfy.cldm.cldm.ControlNet
     ):
-        inside = "" if network is None else f" with a {type(network).__module__} network"
+        inside = "" if network is None else " with a network of another build"
         raise WrongModelError(
-            f"This CONTROL_NET is a {type(control_net).__name__}{inside}; IdentityNet is a full "
+            f"This CONTROL_NET is {checks.kind_of(control_net)}{inside}; IdentityNet is a full "
             f"SDXL ControlNet, no T2I adapter, control LoRA or net for Flux or SD3. {WHERE_FROM}"
         )
     if network.control_add_embedding is not None:

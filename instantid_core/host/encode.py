@@ -6,6 +6,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
+from ..checks import kind_of, size_of
 from ..errors import WrongFileError, WrongInputError
 from ..identity import Identity, IdentitySide
 from .loading import Adapter
@@ -36,8 +37,8 @@ def encode_identity(
 def _own_adapter(adapter: object) -> Adapter:
     if not isinstance(adapter, Adapter):
         raise WrongInputError(
-            f"The adapter is a {type(adapter).__name__} of another node pack. "
-            "Connect this pack's Load InstantID Adapter."
+            f"The adapter is {kind_of(adapter)}, none of this pack. Connect this pack's Load "
+            "InstantID Adapter."
         )
     return adapter
 
@@ -68,14 +69,14 @@ def _checked(embedding: object, width: int, name: str) -> Tensor:
     """Return the embedding as a float32 copy on the CPU; WrongInputError if it is none."""
     if not isinstance(embedding, Tensor):
         raise WrongInputError(
-            f"The {name} is a {type(embedding).__name__}. "
-            f"Wanted: a tensor of {width} numbers, as the face recogniser gives them."
+            f"The {name} is {kind_of(embedding)}. Wanted: a tensor of {width} numbers, as the face "
+            "recogniser gives them."
         )
     if embedding.ndim not in (1, 2) or embedding.shape[-1] != width or embedding.numel() == 0:
         raise WrongInputError(
-            f"The {name} has the shape {tuple(embedding.shape)}. Wanted: ({width},) for one face, "
-            f"or (references, {width}) to keep several references of one person apart. "
-            "Use the raw output of the antelopev2 recogniser."
+            f"The {name} has the size {size_of(embedding.shape)}. Wanted: {width} numbers for one "
+            f"face, or references x {width} to keep several references of one person apart. Use "
+            "the raw output of the antelopev2 recogniser."
         )
     embedding = embedding.detach().to(device="cpu", dtype=torch.float32, copy=True)
     if not bool(embedding.isfinite().all()):
@@ -89,6 +90,6 @@ def _checked(embedding: object, width: int, name: str) -> Tensor:
 def _check_same_shape(face: Tensor, negative: Tensor) -> None:
     if face.shape != negative.shape:
         raise WrongInputError(
-            f"The negative embedding has the shape {tuple(negative.shape)}, the face embedding "
-            f"{tuple(face.shape)}. Both must have the same shape."
+            f"The negative embedding has the size {size_of(negative.shape)}, the face embedding "
+            f"{size_of(face.shape)}. Both must have the same size."
         )

@@ -83,7 +83,7 @@ def checked_identity(embeds: object, name: str) -> Identity:
     if isinstance(embeds, NoIdentity):
         raise WrongInputError(f"`{name}` is a face that was bypassed: {embeds.reason}")
     raise WrongInputError(
-        f"`{name}` is a {type(embeds).__name__}; wanted one person's identity from Encode Face, "
+        f"`{name}` is {checks.kind_of(embeds)}; wanted one person's identity from Encode Face, "
         "Load Identity or Mix Identities of this pack."
     )
 
@@ -110,7 +110,7 @@ def checked_references(found: object) -> tuple[Reference, ...]:
     if isinstance(found, (list, tuple)) and all(isinstance(one, Reference) for one in found):
         return tuple(found)
     raise WrongInputError(
-        f"`references` is a {type(found).__name__}. Connect the output of Face Reference."
+        f"`references` is {checks.kind_of(found)}. Connect the output of Face Reference."
     )
 
 

@@ -86,18 +86,18 @@ def hint_of(source: object, mode: Fit) -> Hint:
         return DrawnHint(source, mode)
     if not isinstance(source, Tensor):
         raise WrongInputError(
-            f"IdentityNet's keypoints are a {type(source).__name__}. FACE_KEYPOINTS from this "
+            f"IdentityNet's keypoints are {checks.kind_of(source)}. FACE_KEYPOINTS from this "
             "pack's Face Keypoints node are wanted, or an IMAGE with drawn keypoints."
         )
     if source.ndim != 4 or source.shape[-1] != 3 or source.numel() == 0:
         raise WrongInputError(
-            f"IdentityNet's picture of keypoints has the shape {tuple(source.shape)}. An IMAGE of "
-            "(batch, height, width, 3) is wanted; connect the output of Draw Keypoints."
+            f"IdentityNet's picture of keypoints has the size {checks.size_of(source.shape)}. An "
+            "IMAGE of batch x height x width x 3 is wanted; connect the output of Draw Keypoints."
         )
     source = checks.tensor(source, "IdentityNet's picture of keypoints", "an IMAGE")
     if not source.is_floating_point() or not bool(source.isfinite().all()):
         raise WrongInputError(
-            f"IdentityNet's picture of keypoints is of {source.dtype} or has values that are not "
+            "IdentityNet's picture of keypoints is of whole numbers, or has values that are not "
             "numbers (NaN or infinity). An IMAGE with values from 0 to 1 is wanted; connect the "
             "output of Draw Keypoints."
         )

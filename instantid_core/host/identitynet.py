@@ -312,11 +312,11 @@ class IdentityNet(comfy.controlnet.ControlNet):
         wanted = self.control_model.label_emb[0][0].in_features
         y = call.cond.get("y")
         if y is None or y.shape[-1] != wanted:
-            found = "none" if y is None else f"one of width {y.shape[-1]}"
+            found = "none" if y is None else f"{y.shape[-1]}"
             raise WrongModelError(
-                f"IdentityNet wants a vector of pooled text and sizes of width {wanted}; this "
-                f"model's conditioning has {found}. InstantID works with SDXL base models only: "
-                "connect the MODEL of an SDXL checkpoint, no refiner and no SD1.5."
+                f"IdentityNet wants {wanted} numbers about text and picture size, this model gives "
+                f"{found}. InstantID works with SDXL base models only: connect the MODEL of an "
+                "SDXL checkpoint, no refiner and no SD1.5."
             )
         return comfy.model_base.convert_tensor(y, self._dtype, call.x.device)
 
@@ -329,7 +329,10 @@ class IdentityNet(comfy.controlnet.ControlNet):
         if self.face.mask is None:
             return None
         if not self._is_own(hint):
-            log_once("IdentityNet's hint was replaced (by tiles?): its region mask is left out.")
+            log_once(
+                "Another node replaced IdentityNet's keypoints, as samplers in tiles do: its mask "
+                "is left out."
+            )
             return None
         if self._run.mask is None or self._run.mask.size != call.picture_size:
             self._run.mask = GridMask(self.face.mask, *call.picture_size)

@@ -118,7 +118,7 @@ def _measured(model: Any) -> UNetLayout:
     unet = getattr(getattr(model, "model", None), "diffusion_model", None)
     if not isinstance(unet, torch.nn.Module):
         raise WrongModelError(
-            f"The model is a {type(model).__name__} without a diffusion model in it. "
+            f"The model is {checks.kind_of(model)}, without a diffusion model in it. "
             "Connect the MODEL of an SDXL checkpoint."
         )
     return measure_unet(unet)
@@ -128,7 +128,7 @@ def _fitting(identity: object, layout: UNetLayout) -> Identity:
     """Return the identity if it was made for a UNet of this layout."""
     if not isinstance(identity, Identity):
         raise WrongInputError(
-            f"The face embedding is a {type(identity).__name__} of another node pack. "
+            f"The face embedding is {checks.kind_of(identity)}, none of this pack. "
             "Connect this pack's Encode Face."
         )
     sides = (identity.positive, identity.negative)

@@ -162,9 +162,9 @@ def _batch(image: Tensor) -> Tensor:
     batch = checks.tensor(image, "The picture", "an IMAGE")
     if batch.ndim != 4 or batch.numel() == 0:
         raise WrongInputError(
-            f"The picture has the shape {tuple(batch.shape)}; wanted an IMAGE of the shape "
-            "(batch, height, width, channels). Connect an image output that shows a picture when "
-            "it is previewed."
+            f"The picture has the size {checks.size_of(batch.shape)}; wanted an IMAGE of batch x "
+            "height x width x channels. Connect an image output that shows a picture when it is "
+            "previewed."
         )
     return batch
 
@@ -242,7 +242,7 @@ def _embeddings(analysis: Any, image: Tensor) -> Tensor:
     if not found:
         count, height, width = image.shape[:3]
         raise NoFaceError(
-            f"No face was found in the reference image ({count} of {width}x{height} pixels). "
+            f"No face was found in the reference image ({count} x {width}x{height} pixels). "
             "Take a photo in which one face is clearly visible, with some room around it."
         )
     return torch.from_numpy(np.stack(found))
@@ -277,6 +277,6 @@ def _contexts(face_embeds: object) -> tuple[Tensor, Tensor]:
         if isinstance(positive, Tensor) and isinstance(negative, Tensor):
             return positive.float().cpu(), negative.float().cpu()
     raise WrongInputError(
-        f"FACE_EMBEDS brought a {type(face_embeds).__name__}; wanted the face of InstantID Patch "
+        f"FACE_EMBEDS brought {checks.kind_of(face_embeds)}; wanted the face of InstantID Patch "
         "Attention or of Encode Face. For several people take Apply IdentityNet."
     )

@@ -44,7 +44,7 @@ def checked_people(people: object) -> People:
     if isinstance(people, People):
         return people
     raise WrongInputError(
-        f"The list of people is a {type(people).__name__}. Connect the output of Person."
+        f"The list of people is {checks.kind_of(people)}. Connect the output of Person."
     )
 
 

@@ -46,7 +46,7 @@ def apply_shared_context(
     if isinstance(getattr(control_net, "control_model", None), comfy.cldm.cldm.ControlNet):
         check_control_net(control_net, contexts[0].shape[-1])
     elif not isinstance(control_net, comfy.controlnet.ControlBase):
-        raise WrongModelError(f"CONTROL_NET brought a {type(control_net).__name__}. {WHERE_FROM}")
+        raise WrongModelError(f"CONTROL_NET brought {checks.kind_of(control_net)}. {WHERE_FROM}")
     positive = checks.conditioning(positive, "positive")
     negative = checks.conditioning(negative, "negative")
     strength = checks.number(strength, "strength")

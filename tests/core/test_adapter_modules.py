@@ -109,9 +109,9 @@ def test_a_mask_is_laid_by_nearest_neighbour_rows_first() -> None:
 @pytest.mark.parametrize(
     ("mask", "text"),
     [
-        ("mask", "The mask is a str. A MASK is wanted"),
-        (torch.zeros(1, 2, 3, 4), r"The mask has the shape \(1, 2, 3, 4\)"),
-        (torch.zeros(0, 4), "The mask has the shape"),
+        ("mask", "The mask is a text. A MASK is wanted"),
+        (torch.zeros(1, 2, 3, 4), "The mask has the size 1 x 2 x 3 x 4"),
+        (torch.zeros(0, 4), "The mask has the size"),
         (torch.full((2, 2), float("nan")), "values that are not numbers"),
     ],
 )
@@ -133,5 +133,5 @@ def test_negative_noise_is_seeded_and_touches_no_other_random_number() -> None:
 
 
 def test_a_model_without_cross_attention_is_refused_by_its_name() -> None:
-    with pytest.raises(WrongModelError, match=r"not a UNet with cross-attention \(Flux\)"):
+    with pytest.raises(WrongModelError, match=r"of another build than a UNet \(Flux\)"):
         measure_unet(type("Flux", (nn.Linear,), {})(1, 1))

@@ -50,9 +50,9 @@ def test_a_curve_that_makes_no_sense_gets_a_sentence(text: str) -> None:
 
 
 def test_words_instead_of_numbers_get_a_sentence() -> None:
-    with pytest.raises(WrongInputError, match="wanted: numbers"):
+    with pytest.raises(WrongInputError, match="Write numbers such as 1 or 0.5 only"):
         parse_curve("begin:one")
-    with pytest.raises(WrongInputError, match="wanted: numbers"):
+    with pytest.raises(WrongInputError, match="Write numbers such as 1 or 0.5 only"):
         LayerWeights.parsed("a,b")
 
 

@@ -134,7 +134,7 @@ def test_error_skip_and_bypass(analyzer: FaceAnalyzer, caplog: pytest.LogCapture
     assert not caplog.records
     assert keep_found(choices, "skip") == keep_found(choices, "bypass") == [0]
     assert "No face was found in picture 2 of 2" in caplog.text
-    with pytest.raises(NoFaceError, match=r"^None of the 1 pictures is left\. The first one: No"):
+    with pytest.raises(NoFaceError, match=r"^No picture of 1 is left\. The first one: No"):
         keep_found(choices[1:], "skip")
     assert keep_found(choices[1:], "bypass") == []
     with pytest.raises(WrongInputError, match="on_missing is 'hope'; wanted one of: error, skip"):
@@ -161,7 +161,7 @@ def test_frames_without_a_face_keep_their_index(caplog: pytest.LogCaptureFixture
     assert xs("hold") == [10, 10, 10, 10, 40, 40]
     assert xs("interpolate") == pytest.approx([10, 10, 20, 30, 40, 40])
     assert xs("blank") == [None, 10, None, None, 40, None]
-    assert "Frame 2 of 6: interpolate. No face in frame 2." in caplog.text
+    assert "Frame 3 of 6 has no face; on_missing is interpolate. No face in frame 2." in caplog.text
     moved = fill_frames(FRAMES, WHY, "interpolate")[2][0]
     assert moved.kps.dtype == moved.box.dtype == np.float32
     with pytest.raises(NoFaceError, match="No face in frame 0"):
@@ -202,7 +202,7 @@ def test_weights_that_are_all_zero_and_unknown_modes_are_refused() -> None:
     two = torch.ones(2, 512)
     with pytest.raises(WrongInputError, match="weights of the references are 0, 0; wanted numbers"):
         combine_embeddings(two, [0, 0])
-    with pytest.raises(WrongInputError, match="There are 1 weights for 2 references"):
+    with pytest.raises(WrongInputError, match="Weights are wanted for 2 references, found 1"):
         combine_embeddings(two, [1])
     with pytest.raises(WrongInputError, match="combine is 'max'; wanted one of: mean, norm_kept"):
         combine_embeddings(two, [1, 1], "max")
@@ -223,7 +223,7 @@ def test_the_report_tells_size_score_weight_and_likeness_and_warns_of_an_outlier
     lines = report(references, choices, embeddings).splitlines()
     alike = mean_likeness(0, embeddings)
     assert lines[0].startswith("picture 1 of 4: 640x400, face 0 of 1, 20")
-    assert lines[0].endswith(f", weight 0.5, likeness to the others {alike:.2f}")
+    assert lines[0].endswith(f", weight 0.5, mean likeness {alike:.2f}")
     assert len(lines) == 6
     assert lines[4].startswith("Warning: The face in picture 3 of 4 is only ")
     assert lines[4].endswith("below 112 the likeness suffers. Use a larger picture of it.")
@@ -259,15 +259,24 @@ WRONG_FILES = {
         GOOD,
         MARKED | {"version": "2"},
     ),
-    r"it holds \['face_embedding'\], wanted": ({"face_embedding": torch.ones(512)}, MARKED),
-    r"face_embedding is F32 of the shape \[256\]": (
+    "it holds face_embedding; wanted face_embedding and negative_embedding": (
+        {"face_embedding": torch.ones(512)},
+        MARKED,
+    ),
+    "face_embedding has the size 256 and the type F32, wanted 512": (
         GOOD | {"face_embedding": torch.ones(256)},
         MARKED,
     ),
-    "face_embedding is F16": (GOOD | {"face_embedding": torch.ones(512).half()}, MARKED),
-    "its shapes differ": (GOOD | {"negative_embedding": torch.ones(2, 512)}, MARKED),
+    "face_embedding has the size 512 and the type F16": (
+        GOOD | {"face_embedding": torch.ones(512).half()},
+        MARKED,
+    ),
+    "its parts differ in size: 512 and 2 x 512": (
+        GOOD | {"negative_embedding": torch.ones(2, 512)},
+        MARKED,
+    ),
     "has values that are not numbers": (GOOD | {"face_embedding": torch.ones(512) / 0}, MARKED),
-    "more than 1048576": (GOOD | {"face_embedding": torch.ones(600, 512)}, MARKED),
+    "more than 1,048,576": (GOOD | {"face_embedding": torch.ones(600, 512)}, MARKED),
 }
 
 

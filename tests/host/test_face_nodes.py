@@ -17,7 +17,11 @@ import pytest
 import torch
 from faithful_instantid.devtools.standins import faces as standins
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
-from faithful_instantid.instantid_core.errors import NoFaceError, WrongInputError
+from faithful_instantid.instantid_core.errors import (
+    MissingFileError,
+    NoFaceError,
+    WrongInputError,
+)
 from faithful_instantid.instantid_core.faces import FaceAnalyzer
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.nodes import folders
@@ -30,7 +34,8 @@ from faithful_instantid.nodes.faces import (
     SaveIdentity,
 )
 from faithful_instantid.nodes.keypoints import FaceKeypoints
-from faithful_instantid.nodes.loaders import LoadFaceAnalyzer
+from faithful_instantid.nodes.legacy.faces import InstantIDFaceAnalysis
+from faithful_instantid.nodes.loaders import LoadAdapter, LoadFaceAnalyzer, LoadInstantID
 
 from ..conftest import ROOT
 
@@ -105,6 +110,49 @@ def test_a_missing_pack_is_told_before_the_prompt_runs(registered: Path) -> None
     assert f"{registered / 'models' / 'insightface'}: no such folder" in problem
     options = LoadFaceAnalyzer.define_schema().inputs[0].options
     assert options == ["antelopev2"]
+
+
+def test_files_that_are_not_there_are_told_before_the_prompt_runs(registered: Path) -> None:
+    folder_paths.add_model_folder_path("controlnet", str(registered / "models" / "controlnet"))
+    for check, name, rest in (
+        (LoadAdapter.validate_inputs, "adapter", "found no adapter file at all. Choose one"),
+        (LoadIdentity.validate_inputs, "saved identity", "found no saved identity at all. Save"),
+    ):
+        problem = check("gone.bin")
+        assert f"There is no {name} " in problem and "'gone.bin'. Looked in " in problem
+        assert rest in problem
+    problem = LoadInstantID.validate_inputs(identitynet="gone.safetensors")
+    assert "There is no ControlNet file 'gone.safetensors'. Looked in " in problem
+
+
+def test_a_file_that_is_gone_when_its_node_runs_is_told_with_what_to_press(
+    registered: Path,
+) -> None:
+    with pytest.raises(MissingFileError) as caught:
+        folders.adapter_path("gone.bin")
+    assert str(caught.value) == (
+        "There is no file 'gone.bin' in the model folders instantid any more. Press R to refresh "
+        "the lists, and choose one that is there."
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="making links takes a right on Windows")
+def test_a_link_out_of_the_output_folder_is_not_followed(registered: Path) -> None:
+    (registered / "elsewhere").mkdir()
+    (registered / "output").mkdir()
+    (registered / "output" / "faces").symlink_to(registered / "elsewhere")
+    with pytest.raises(WrongInputError) as caught:
+        folders.new_identity_path("faces/ann")
+    by_us = "filename_prefix 'faces/ann' leads through a link out of ComfyUI's output folder, to"
+    by_comfyui = "Nothing can be saved under filename_prefix 'faces/ann' ("  # newer versions
+    assert str(caught.value).startswith((by_us, by_comfyui))
+
+
+def test_an_unknown_provider_of_the_old_loader_becomes_what_is_there(
+    analyzer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    InstantIDFaceAnalysis.load_insight_face("TensorRT")
+    assert "The provider TensorRT is unknown; the analyzer takes what is there." in caplog.text
 
 
 # Row 1: nodes register without insightface and onnxruntime.
@@ -211,7 +259,9 @@ def test_most_like_takes_an_identity(analyzer: FaceAnalyzer, adapter: Any) -> No
     assert np.abs(points.frames[0][0].kps - DRAWN[1].kps).max() < 2
     with pytest.raises(WrongInputError, match="`like` is a face that was bypassed: nobody"):
         encode(analyzer, adapter, GROUP, pick="most_like", like=NoIdentity("nobody"))
-    with pytest.raises(WrongInputError, match="`like` is a dict; wanted one person's identity"):
+    with pytest.raises(
+        WrongInputError, match="`like` is a dictionary .*; wanted one person's identity"
+    ):
         encode(analyzer, adapter, GROUP, pick="most_like", like={})
 
 

@@ -12,6 +12,7 @@ from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import NoFaceError, WrongInputError, WrongModelError
 from faithful_instantid.instantid_core.host.model_patch import TERMS
 from faithful_instantid.instantid_core.host.old_pack import combined
+from faithful_instantid.instantid_core.host.shared_context import apply_shared_context
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import draw_keypoints
 from faithful_instantid.instantid_core.masks import on_grid
@@ -175,7 +176,7 @@ def test_the_alpha_of_a_reference_or_pose_does_not_count(bench: Bench, alpha: fl
 
 
 def test_a_reference_without_a_face_is_an_error_that_names_its_size(bench: Bench) -> None:
-    with pytest.raises(NoFaceError, match=r"No face was found in the reference image \(2 of 80x48"):
+    with pytest.raises(NoFaceError, match=r"No face was found in the reference image \(2 x 80x48"):
         bench.apply(LANDSCAPE)
 
 
@@ -276,11 +277,34 @@ def test_a_bypassed_identity_hands_on_what_came(bench: Bench) -> None:
     assert positive is bench.positive and negative is bench.negative
 
 
-@pytest.mark.parametrize("embeds", ["a text", {"cond": 1}, None])
-def test_foreign_face_embeds_are_named_and_refused(bench: Bench, embeds: object) -> None:
-    kind = type(embeds).__name__
-    with pytest.raises(WrongInputError, match=f"FACE_EMBEDS brought a {kind}; wanted the face of"):
+@pytest.mark.parametrize(
+    ("embeds", "kind"),
+    [("a text", "a text"), ({"cond": 1}, "a dictionary .*"), (None, "nothing")],
+)
+def test_foreign_face_embeds_are_named_and_refused(bench: Bench, embeds: object, kind: str) -> None:
+    with pytest.raises(WrongInputError, match=f"FACE_EMBEDS brought {kind}; wanted the face of"):
         controlled(bench, embeds)
+
+
+def test_old_nodes_name_what_is_no_picture_and_no_controlnet(bench: Bench) -> None:
+    with pytest.raises(WrongInputError, match="^The picture has the size 4 x 4; wanted an IMAGE"):
+        bench.apply(image=torch.zeros(4, 4))
+    tokens = torch.zeros(1, 16, 64)
+    with pytest.raises(WrongModelError, match="^CONTROL_NET brought a text. Load IdentityNet"):
+        apply_shared_context(
+            *(bench.positive, bench.negative, "net", (tokens, tokens), LANDSCAPE),
+            strength=1.0,
+            start_percent=0.0,
+            end_percent=1.0,
+        )
+
+
+def test_a_first_photo_without_a_face_gives_no_keypoints_and_says_so(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    black = torch.zeros_like(bench.photos[:1])
+    assert not bench.hint(image=torch.cat([black, bench.photos[:1]])).any()
+    assert "No face was found in the first photo: IdentityNet is shown no" in caplog.text
 
 
 def test_a_controlnet_of_another_width_is_refused_in_words(bench: Bench) -> None:
