@@ -42,6 +42,20 @@ def tally(pytestconfig: pytest.Config) -> Tally:
     return count
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In one of several processes: hand what was counted to the one that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tally"] = dict(session.config.stash[TALLY])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what one of several processes has counted."""
+    total = node.config.stash[TALLY]
+    for what, number in getattr(node, "workeroutput", {}).get("tally", {}).items():
+        total[what] += number
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     length = "long" if LONG else "short"
     terminalreporter.section(f"hard use, {length} form")

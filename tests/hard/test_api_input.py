@@ -11,7 +11,7 @@ from faithful_instantid.devtools.comfy_server import Prompt, Server
 from faithful_instantid.devtools.dev_nodes.faults import VALUES
 
 from .conftest import LONG, Tally
-from .driving import OURS, digest, outcome, portrait
+from .driving import OURS, anew, digest, outcome, portrait
 from .test_bad_input import REFUSED, judged
 
 SHORT = 4  # values for each input in the short form
@@ -165,5 +165,4 @@ def test_over_the_api_every_input_gets_a_result_or_a_sentence_and_the_next_promp
             if not (found.state == "done" or ours or told):
                 wrong.append(f"{name}.{key} given {what}: {found}")
     assert not wrong, "\n" + "\n".join(wrong)
-    after = digest(server, outcome(server, portrait(seed=11)))
-    assert after == before
+    assert anew(server, portrait(seed=11)) == before

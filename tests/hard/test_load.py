@@ -206,7 +206,7 @@ def held(server: Server) -> Held:
     )
 
 
-@pytest.mark.timeout(7200 if LONG else 300)
+@pytest.mark.timeout(7200 if LONG else 600)
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads /proc, which is Linux's")
 def test_every_result_belongs_to_its_people_and_nothing_grows(
     classic: Server, tally: Tally
