@@ -28,13 +28,16 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one call: kernel launches and waits. peak_bytes: of a whole sampling, weights included."""
+    """Of one call: kernel launches and waits; None where the profiler may not see the driver.
 
-    launches: int
-    waits: int
+    peak_bytes: of a whole sampling, weights included.
+    """
+
+    launches: int | None
+    waits: int | None
     peak_bytes: int
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, int | None]:
         return asdict(self)
 
 
@@ -56,6 +59,8 @@ def _costs(models: m.Models, variant: cases.Variant, x: torch.Tensor) -> Costs:
     torch.cuda.reset_peak_memory_stats(models.device)
     few, peak = _sample(models, variant, x, FEW)
     many, _ = _sample(models, variant, x, MANY)
+    if count(many, LAUNCHES) == 0:
+        return Costs(None, None, peak)
     launches, waits = (
         round((count(many, names) - count(few, names)) / (MANY - FEW))
         for names in (LAUNCHES, WAITS)
@@ -91,7 +96,8 @@ def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:
     for row, variants in rows.items():
         for name, costs in variants.items():
             peak = f"{costs.peak_bytes / (1 << 30):.2f} GiB"
-            lines.append((row, name, str(costs.launches), str(costs.waits), peak))
+            counts = ("?" if n is None else str(n) for n in (costs.launches, costs.waits))
+            lines.append((row, name, *counts, peak))
     return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -40,6 +40,7 @@ NODES = (  # of this pack, by module
     ("keypoints", "FaceKeypoints"),
     ("apply", "Apply"),
 )
+SLIDER = 0.01  # one step of the weight's slider
 CACHES = {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}  # what ComfyUI's main.py hands over
 
 
@@ -79,7 +80,7 @@ class Runner:
             self._server, cache_type=execution.CacheType.CLASSIC, cache_args=CACHES
         )
         self._clock = Clock(setup.device)
-        self._weights = (0.8 - 0.001 * i for i in itertools.count())
+        self._weights = (0.8 - SLIDER * (i % 40) for i in itertools.count())
         self._last = torch.zeros(())
 
     def run(self, variant: str) -> tuple[float, float]:
