@@ -80,7 +80,7 @@ def _cross_attentions(unet: nn.Module) -> dict[Slot, _CrossAttention]:
     found: dict[Slot, _CrossAttention] = {}
     modules = cast(Iterator[tuple[str, nn.Module]], unet.named_modules())
     for name, module in modules:
-        match = _ATTN2.fullmatch(name)
+        match = _ATTN2.fullmatch(name.replace("_orig_mod.", ""))  # torch.compile's own prefix
         to_k: Any = getattr(module, "to_k", None)
         if match and to_k is not None:
             block, id_, middle, index = match.groups()
@@ -98,6 +98,6 @@ def _describe(unet: nn.Module, found: Mapping[Slot, _CrossAttention]) -> str:
     names = {768: "SD1.5", 1024: "SD2", 1280: "the SDXL refiner"}
     if len(widths) == 1 and widths[0] in names:
         return f"{names[widths[0]]} ({shape})"
-    if set(found) < set(SLOTS):
+    if widths == [2048] and len(found) < len(SLOTS):
         return f"a cut-down SDXL such as SSD-1B, Segmind-Vega or KOALA ({shape})"
     return f"a UNet of another layout ({shape})"

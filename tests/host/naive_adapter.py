@@ -52,9 +52,13 @@ class NaiveAdapter:
     def predict(
         self, row: Row, tokens: torch.Tensor, weight: float = 0.8, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the UNet's output for a row. tokens: (1,16,64). mask: (H,W)."""
+        """Return the UNet's output for a row; the bare UNet's where the weight is 0.
+
+        tokens: (1,16,64). mask: (H,W).
+        """
+        numbers = self.numbers if weight else {}
         attn2 = {
-            slot: self._patch(number, tokens, weight, mask) for slot, number in self.numbers.items()
+            slot: self._patch(number, tokens, weight, mask) for slot, number in numbers.items()
         }
         with torch.inference_mode():
             return self.unet(

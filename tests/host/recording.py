@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import comfy.patcher_extension
 import torch
+
+# (queries, keys, values, extra_options) -> what cross-attention gives.
+Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]], torch.Tensor]
 
 
 @contextmanager
@@ -40,3 +44,19 @@ def calls_of(module: Any) -> Iterator[list[int]]:
         yield batches
     finally:
         handle.remove()
+
+
+def around_attention(model: Any, wrap: Callable[[Attention], Attention]) -> Any:
+    """Return a clone whose cross-attentions, as the UNet is given them, run inside of `wrap`."""
+    clone = model.clone()
+
+    def look(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        replaced = args[5]["patches_replace"]
+        attn2 = {slot: wrap(attention) for slot, attention in replaced["attn2"].items()}
+        options = {**args[5], "patches_replace": {**replaced, "attn2": attn2}}
+        return executor(*args[:5], options, **kwargs)
+
+    kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+    options = clone.model_options["transformer_options"]
+    comfy.patcher_extension.add_wrapper_with_key(kind, "around_attention", look, options)
+    return clone
