@@ -3,10 +3,14 @@
     PYTHON devtools/bench.py [case ...] [--comfyui PATH] [--models tiny|full] [--cpu]
         [--dtype bf16|fp16|fp32] [--pixels N ...] [--rounds N] [--calls N] [--json FILE]
 
-Cases: adapter (against a naive one, too), identitynet, people, batch; all of them if none is
-named. Runs in any interpreter that has what ComfyUI needs; PATH is a ComfyUI tree; without it,
-the private environment of env.py is made and used. Weights are random. The adapter case ends with
-a verdict on what the adapter itself takes, time and bytes, and the exit code follows it.
+Cases: load, encode, import, faces and rerun (a moved slider), each against a naive way; adapter
+(against a naive one, too), identitynet, people, batch and size, per call of the UNet. All of them
+run if none is named. Runs in any interpreter that has what ComfyUI needs; PATH is a ComfyUI tree;
+without it, the private environment of env.py is made and used. Weights are random; files of models
+are made once, in .dev/full-size. A case whose Python packages are missing is left out with a line.
+The adapter case gives a verdict on what the adapter itself takes, time and bytes (on a GPU: on the
+whole call), the people case one on what more people add; verdicts are the last lines, and the exit
+code follows them.
 Full-size models take 9 GB of memory in 16 bit, on the GPU if there is one; tiny ones show that
 the benchmark works, not what anything costs. A variant that changes nothing is an error.
 """
@@ -14,6 +18,7 @@ the benchmark works, not what anything costs. A variant that changes nothing is 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import logging
@@ -21,6 +26,8 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +35,16 @@ import env
 from make_standins import PACKAGE, checkout
 
 ROOT = Path(__file__).resolve().parent.parent
-CASES = ("adapter", "identitynet", "people", "batch")
+CASES = ("adapter", "identitynet", "people", "batch", "size")  # per call of the UNet
+# Around the sampling, with the module that measures it. A third of the rounds is enough for them.
+AROUND = {
+    "load": "around",
+    "encode": "around",
+    "import": "around",
+    "faces": "face_models",
+    "rerun": "rerun",
+}
+AROUND_PART = 3
 # ComfyUI's own choice of dtype and attention is left alone but for these.
 COMFYUI_ARGUMENTS = ("--use-pytorch-cross-attention",)
 
@@ -56,6 +72,7 @@ def machine(device: Any) -> dict[str, str]:
         "processor": f"{os.cpu_count()} cores, {platform.machine()}",
         "threads": str(torch.get_num_threads()),
         "gpu": gpu,
+        "cuda": str(torch.version.cuda),
     }
 
 
@@ -69,21 +86,70 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     logging.getLogger("faithful_instantid").setLevel(logging.ERROR)  # random faces may be small
-    made = models.make(options.models, dtypes[options.dtype])
+    device = importlib.import_module("comfy.model_management").get_torch_device()
+    settle(options, device.type == "cuda")
+    make = functools.cache(lambda: models.make(options.models, dtypes[options.dtype]))
     settings = cases.Settings(options.pixels, options.rounds, options.calls)
-    figures: dict[str, Any] = {"machine": machine(made.device), "options": vars(options)}
-    for name in options.case or CASES:
-        rows = {
-            row[0]: cases.measure(made, row, settings) for row in cases.CASES[name](made, settings)
-        }
+    verdicts: list[str] = []
+    figures: dict[str, Any] = {"machine": machine(device), "options": vars(options)}
+    figures["verdicts"] = verdicts
+    for name in options.case or (*AROUND, *CASES):
+        if name in AROUND:
+            figures[name] = measure_around(name, options, dtypes[options.dtype], make)
+            continue
+        made = make()
+        paced = cases.paced(settings, name)
+        rows = {row[0]: cases.measure(made, row, paced) for row in cases.CASES[name](made, paced)}
         title = f"{name}: seconds per call of the UNet, {options.models} models, {options.dtype}"
         print(timing.table(title, rows) + "\n", flush=True)
         figures[name] = {row: timings.to_json() for row, timings in rows.items()}
         if made.device.type == "cuda":
             figures[f"{name}, asked of the GPU"] = gpu_costs(made, cases, name, settings)
         if name == "adapter":
-            figures["verdict"] = adapter_verdict(made, options, figures[name])
+            on_gpu = made.device.type == "cuda"
+            verdicts.append(
+                gpu_verdict(rows) if on_gpu else adapter_verdict(made, options, figures[name])
+            )
+        if name == "people":
+            verdicts.append(people_verdict(made, paced, figures[name]))
     return figures
+
+
+def settle(options: argparse.Namespace, on_gpu: bool) -> None:
+    """Set what was left open: on a GPU calls are short, and its limit is for 1024x1024."""
+    defaults = ([1024, 512, 256], 21, 5) if on_gpu else ([512, 256], 9, 1)
+    for name, default in zip(("pixels", "rounds", "calls"), defaults, strict=True):
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+
+
+def measure_around(
+    name: str, options: argparse.Namespace, dtype: Any, make: Callable[[], Any]
+) -> dict[str, Any]:
+    """Measure a case around the sampling, print its table, and return its figures.
+
+    A case whose Python packages are missing is left out, with a line that names them.
+    """
+    around, module, timing = (
+        importlib.import_module(f"{PACKAGE}.devtools.benchmarks.{part}")
+        for part in ("around", AROUND[name], "timing")
+    )
+    with tempfile.TemporaryDirectory() as spare:
+        folder = env.STATE / "full-size" / "models" if options.models == "full" else Path(spare)
+        rounds = -(-options.rounds // AROUND_PART)
+        setup = around.Setup(options.models, folder, dtype, min(options.pixels), rounds, make)
+        try:
+            rows = module.CASES[name](setup)
+        except around.NotHereError as missing:
+            print(f"**{name}** was left out: {missing}\n", flush=True)
+            return {"left out": str(missing)}
+    print(timing.table(f"{name}: seconds, {options.models} models", rows) + "\n", flush=True)
+    return {row: timings.to_json() for row, timings in rows.items()}
+
+
+def gpu_verdict(rows: Any) -> str:
+    """Return the verdict on whole calls, which is that of a GPU."""
+    return importlib.import_module(f"{PACKAGE}.devtools.benchmarks.gpu").verdict(rows)
 
 
 def gpu_costs(made: Any, cases: Any, name: str, settings: Any) -> dict[str, Any]:
@@ -105,17 +171,29 @@ def adapter_verdict(made: Any, options: argparse.Namespace, figures: dict[str, A
     return share.verdict(shares)
 
 
+def people_verdict(made: Any, settings: Any, figures: dict[str, Any]) -> str:
+    """Measure people's own time and rows, print them, add them to `figures`; return the verdict."""
+    share = importlib.import_module(f"{PACKAGE}.devtools.benchmarks.people_share")
+    pixels = max(settings.sizes)
+    crowds = share.measure(made, pixels, settings.rounds)
+    print(share.table(f"people: rows and own time per call at {pixels}x{pixels}", crowds) + "\n")
+    figures["own time"] = [crowd.to_json() for crowd in crowds]
+    return share.verdict(crowds, pixels)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     own = os.environ.get("COMFYUI_PATH")
-    parser.add_argument("case", nargs="*", choices=[*CASES, []], help="what to measure")
+    parser.add_argument("case", nargs="*", choices=[*AROUND, *CASES, []], help="what to measure")
     parser.add_argument("--comfyui", type=Path, default=own, metavar="PATH")
     parser.add_argument("--models", choices=("tiny", "full"), default="full")
     parser.add_argument("--cpu", action="store_true", help="even if there is a GPU")
     parser.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), default="bf16")
-    parser.add_argument("--pixels", type=int, nargs="+", default=[512, 256], metavar="N")
-    parser.add_argument("--rounds", type=int, default=9, help="of all variants of a row")
-    parser.add_argument("--calls", type=int, default=1, help="per round; the quickest counts")
+    parser.add_argument(
+        "--pixels", type=int, nargs="+", metavar="N", help="512 256; on a GPU 1024, too"
+    )
+    parser.add_argument("--rounds", type=int, help="of all variants of a row: 9; on a GPU 21")
+    parser.add_argument("--calls", type=int, help="per round, the quickest counts: 1; on a GPU 5")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     return parser.parse_args()
 
@@ -130,9 +208,8 @@ def main() -> None:
     figures = run(options)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
-    verdict = figures.get("verdict", "")
-    print(verdict, flush=True)
-    sys.exit(1 if verdict.startswith("FAIL") else 0)
+    print("\n".join(figures["verdicts"]), flush=True)
+    sys.exit(1 if any(verdict.startswith("FAIL") for verdict in figures["verdicts"]) else 0)
 
 
 if __name__ == "__main__":

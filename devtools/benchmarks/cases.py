@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from . import models as m
 from .naive import apply_naively
 from .timing import Clock, Timings, paired
 
+LARGEST = 1024  # pixels of a picture that is not asked for
+PARTS = {"people": 3, "size": 5}  # rounds are divided by this
 Variant = tuple[Any, list[Any], list[Any]]  # MODEL, positive, negative
 Row = tuple[str, int, int, dict[str, Variant]]  # name, pixels, batch, variants; the first is bare
 
@@ -30,6 +32,10 @@ class Settings:
 
 class SameResultError(RuntimeError):
     """A variant that should change the prediction did not: the benchmark would measure nothing."""
+
+
+class NotFiniteError(RuntimeError):
+    """A variant predicted NaN or infinity, which is never equal to anything."""
 
 
 def bare(models: m.Models) -> Variant:
@@ -49,6 +55,19 @@ def identitynet(models: m.Models, who: Identity | People, size: int, **options: 
 def both(models: m.Models, who: Identity | People, size: int, **options: Any) -> Variant:
     _, positive, negative = identitynet(models, who, size, **options)
     return apply_adapter(models.model, who), positive, negative
+
+
+def chained(models: m.Models, people: People) -> Variant:
+    """The usual recipe: every person with conditionings of their own, which are then combined."""
+    model = models.model
+    positive: list[Any] = []
+    negative: list[Any] = []
+    for person in people.persons:
+        model = apply_adapter(model, person.identity, mask=person.mask)
+        sides = (models.positive, models.negative, models.control_net, person.identity)
+        own = apply_identitynet(*sides, person.faces, mask=person.mask)
+        positive, negative = positive + own[0], negative + own[1]
+    return model, positive, negative
 
 
 def adapter_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
@@ -77,13 +96,17 @@ def identitynet_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
 
 
 def people_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
-    """1, 2, 4 and 8 people, each in a column, in one pass of IdentityNet and one by one."""
-    size = settings.sizes[0]
+    """People, each in a column, in one pass; beside it IdentityNet one by one and the usual recipe.
+
+    At the smallest size, as the two others take long; they are left out of 8 people.
+    """
+    size = min(settings.sizes)
     for count in (1, 2, 4, 8):
         people = crowd(models, size, count)
-        variants = {"bare UNet": bare(models), "adapter": adapter(models, people)}
-        variants["both, one pass"] = both(models, people, size)
-        variants["both, one by one"] = both(models, people, size, one_by_one=True)
+        variants = {"bare UNet": bare(models), "one pass": both(models, people, size)}
+        if count in (2, 4):
+            variants["IdentityNet one by one"] = both(models, people, size, one_by_one=True)
+            variants["chained recipe"] = chained(models, people)
         yield f"{count} at {size}x{size}", size, 1, variants
 
 
@@ -109,16 +132,33 @@ def batch_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
         yield f"{batch} of {size}x{size}", size, batch, variants
 
 
+def size_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
+    """Pictures of the smallest size asked for, of twice and four times its side."""
+    identity, least = models.identity(1), min(settings.sizes)
+    for size in [least, *(side for side in (2 * least, 4 * least) if side <= LARGEST)]:
+        variants = {"bare UNet": bare(models), "both": both(models, identity, size)}
+        yield f"{size}x{size}", size, 1, variants
+
+
 CASES: dict[str, Callable[[m.Models, Settings], Iterator[Row]]] = {
     "adapter": adapter_rows,
     "identitynet": identitynet_rows,
     "people": people_rows,
     "batch": batch_rows,
+    "size": size_rows,
 }
 
 
+def paced(settings: Settings, case: str) -> Settings:
+    """Return the settings of a case: what takes long gets a part of the rounds."""
+    return replace(settings, rounds=-(-settings.rounds // PARTS.get(case, 1)))
+
+
 def measure(models: m.Models, row: Row, settings: Settings) -> Timings:
-    """Time one row of a case. Errors: SameResultError if a variant changes nothing."""
+    """Time one row of a case.
+
+    Errors: SameResultError if a variant changes nothing, NotFiniteError.
+    """
     name, size, batch, variants = row
     x, clock = m.noise(models, size, batch), Clock(models.device)
     results: dict[str, torch.Tensor] = {}
@@ -133,6 +173,11 @@ def measure(models: m.Models, row: Row, settings: Settings) -> Timings:
     timings = paired({variant: work(variant) for variant in variants}, settings.rounds)
     base = results[timings.base]
     for variant, result in results.items():
+        if not bool(result.isfinite().all()):
+            raise NotFiniteError(
+                f"{name}: '{variant}' predicts values that are not finite in {models.dtype}; "
+                "nothing could be told from them. Choose another --dtype."
+            )
         if variant != timings.base and torch.equal(result, base):
             raise SameResultError(
                 f"{name}: '{variant}' predicts the same as '{timings.base}' to the last bit. "
