@@ -43,7 +43,11 @@ class Limits:
     workers: int = 0
 
 
-LIMITS = {"core": Limits(120, 600, 2), "host": Limits(300, 1500, 2)}
+LIMITS = {
+    "core": Limits(120, 600, 2),
+    "host": Limits(300, 1500, 2),
+    "hard": Limits(600, 2400, 2),
+}
 LONG_LIMITS = Limits(7200, 14400)
 LONG = "INSTANTID_TESTS_LONG"  # the environment variable that tests/hard reads
 OTHER_LIMITS = Limits(300, 1500)

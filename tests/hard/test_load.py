@@ -66,7 +66,7 @@ def photo(person: int) -> str:
 
 def encoded(prompt: Prompt, person: int) -> list[Any]:
     """Add a photo of a person and what encodes it; return the link to the identity."""
-    first = prompt[node_id(prompt, "IID_EncodeFace")]["inputs"]
+    first = next(n for n in prompt.values() if n["class_type"] == "IID_EncodeFace")["inputs"]
     prompt[f"photo{person}"] = node("LoadImage", image=photo(person))
     prompt[f"face{person}"] = node("IID_EncodeFace", **{**first, "image": [f"photo{person}", 0]})
     return [f"face{person}", 0]
@@ -106,9 +106,10 @@ def as_chain(prompt: Prompt, people: tuple[int, ...]) -> None:
 
 def as_mix(prompt: Prompt, people: tuple[int, ...]) -> None:
     apply = prompt[node_id(prompt, "IID_Apply")]["inputs"]
+    adapter = prompt[node_id(prompt, "IID_EncodeFace")]["inputs"]["adapter"]
     prompt["mix"] = node(
         "IID_MixIdentities",
-        adapter=prompt[node_id(prompt, "IID_EncodeFace")]["inputs"]["adapter"],
+        adapter=adapter,
         first=apply["face_embeds"],
         second=encoded(prompt, people[1]),
         **{"amount": 0.5, "combine": "mean"},
