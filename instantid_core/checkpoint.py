@@ -52,15 +52,19 @@ def read_adapter(path: str | Path) -> dict[str, Tensor]:
 
 
 def canonical(content: object) -> dict[str, Tensor]:
-    """Flatten nested state dicts: {"image_proj": {"latents": t}} -> {"image_proj.latents": t}."""
+    """Flatten nested state dicts: {"image_proj": {"latents": t}} -> {"image_proj.latents": t}.
+
+    A training script's `state_dict` is taken out of what it has around it.
+    """
     flat: dict[str, Tensor] = {}
     if isinstance(content, Mapping):
         for key, value in cast(Mapping[object, object], content).items():
             if isinstance(value, Tensor):
                 flat[str(key)] = value
             else:
+                prefix = "" if key == "state_dict" else f"{key}."
                 nested = canonical(value)
-                flat.update({f"{key}.{name}": tensor for name, tensor in nested.items()})
+                flat.update({f"{prefix}{name}": tensor for name, tensor in nested.items()})
     return flat
 
 

@@ -96,7 +96,8 @@ def _pulid(shapes: Shapes) -> Kind | None:
 
 def _lora(shapes: Shapes) -> Kind | None:
     names = (".lora_up.", ".lora_down.", ".lora_A.", ".lora_B.", ".lora.up.", ".lora.down.")
-    return LORA if _any(shapes, *names, ".hada_w1_a", ".lokr_w1", ".dora_scale") else None
+    older = ("_lora.up.", "_lora.down.", ".lora_linear_layer.")
+    return LORA if _any(shapes, *names, *older, ".hada_w1_a", ".lokr_w1", ".dora_scale") else None
 
 
 def _controlnet(shapes: Shapes) -> Kind | None:

@@ -109,6 +109,21 @@ WRONG: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
         r"is an IP-Adapter FaceID \(SDXL\)",
         "models/ipadapter",
     ),
+    "FaceID Plus": (
+        {"image_proj.proj.0.weight": (8, 512), "image_proj.perceiver_resampler.proj_in.bias": (8,)},
+        r"is an IP-Adapter FaceID",
+        "models/ipadapter",
+    ),
+    "FaceID Portrait": (
+        {"image_proj.proj.0.weight": (8, 512), "image_proj.norm.weight": (2048,), **IPA},
+        r"is an IP-Adapter FaceID \(SDXL\)",
+        "models/ipadapter",
+    ),
+    "PuLID for Flux": (
+        {"pulid_encoder.latents": (1, 32, 8), "pulid_ca.0.norm1.weight": (8,)},
+        "is a PuLID adapter",
+        "models/pulid",
+    ),
     "PuLID": (
         {"id_adapter.proj_out": (8, 8), "id_adapter_attn_layers.0.id_to_k.weight": (640, 2048)},
         "is a PuLID adapter",
@@ -124,6 +139,17 @@ WRONG: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
         "is a LoRA",
         "models/loras",
     ),
+    "a LoRA of an older diffusers": (
+        {"unet.mid_block.attentions.0.attn2.processor.to_k_lora.down.weight": (4, 8)},
+        "is a LoRA",
+        "models/loras",
+    ),
+    "a LoHa": (
+        {"lora_unet_mid_block.hada_w1_a": (8, 4), "lora_unet_mid_block.alpha": ()},
+        "is a LoRA",
+        "models/loras",
+    ),
+    "a LoKr": ({"lora_unet_mid_block.lokr_w1": (8, 4)}, "is a LoRA", "models/loras"),
     "an SDXL ControlNet": (
         {"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), CROSS: (640, 2048)},
         r"is an SDXL ControlNet \(IdentityNet has this structure\)",
@@ -132,6 +158,14 @@ WRONG: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
     "an SD1.5 ControlNet": (
         {"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), CROSS: (320, 768)},
         r"is a ControlNet \(SD1\.5\)",
+        "models/controlnet",
+    ),
+    "an SDXL ControlNet of the other layout": (
+        {
+            "control_model.input_hint_block.0.weight": (16, 3, 3, 3),
+            "control_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+        },
+        r"is an SDXL ControlNet \(IdentityNet has this structure\)",
         "models/controlnet",
     ),
     "a checkpoint": (
@@ -164,6 +198,16 @@ def test_a_wrong_model_file_is_called_by_its_name_and_shown_its_place(
     assert WANTED in str(caught.value) and place in str(caught.value)
 
 
+def test_a_state_dict_within_a_training_file_is_what_counts(tmp_path: Path) -> None:
+    shapes, name, _ = WRONG["a checkpoint"]
+    torch.save({"epoch": 3, "state_dict": shaped(shapes)}, tmp_path / "model.ckpt")
+    with pytest.raises(WrongFileError, match=name):
+        checkpoint.read_adapter(tmp_path / "model.ckpt")
+    nested = small_adapter()
+    torch.save({"global_step": 9, "state_dict": nested}, tmp_path / "trained.bin")
+    assert checkpoint.read_adapter(tmp_path / "trained.bin").keys() == flat(nested).keys()
+
+
 def test_an_adapter_with_layers_missing_says_how_many(tmp_path: Path) -> None:
     tensors = flat(small_adapter())
     for number in range(121, 140, 2):
@@ -173,7 +217,7 @@ def test_an_adapter_with_layers_missing_says_how_many(tmp_path: Path) -> None:
         checkpoint.read_adapter(tmp_path / "part.safetensors")
 
 
-@pytest.mark.parametrize("name", ["a.bin", "flat.safetensors"])
+@pytest.mark.parametrize("name", ["a.bin", "old.bin", "flat.safetensors", "safetensors.bin"])
 @pytest.mark.parametrize("share", [0.001, 0.5, 0.99])
 def test_a_download_that_was_cut_off_is_recognised(tmp_path: Path, name: str, share: float) -> None:
     path = tmp_path / name
@@ -193,12 +237,14 @@ class Malicious:
         return os.system, (self.command,)
 
 
-@pytest.mark.parametrize("form", ["torch", "plain"])
+@pytest.mark.parametrize("form", ["torch", "old torch", "beside weights", "plain"])
 def test_code_in_a_pickle_is_never_run(tmp_path: Path, form: str) -> None:
     path, trace = tmp_path / "evil.bin", tmp_path / "trace"
-    content = {"image_proj": Malicious(f"touch {trace}")}
-    if form == "torch":
-        torch.save(content, path)
+    content: dict[str, Any] = {"image_proj": Malicious(f"touch {trace}")}
+    if form == "beside weights":
+        content = {**small_adapter(), **content}
+    if "torch" in form or "weights" in form:
+        torch.save(content, path, _use_new_zipfile_serialization=form != "old torch")
     else:
         path.write_bytes(pickle.dumps(content))
     with pytest.raises(WrongFileError, match=r"evil\.bin is a pickle with code in it.*not run"):
