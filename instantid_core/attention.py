@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from .masks import LaidMask
+
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -18,21 +20,25 @@ def add_identity(
     q: Tensor,
     kv: Tensor,
     weight: float,
-    mask: Tensor | None,
+    mask: LaidMask | None,
     attend: Attend,
     *,
     in_place: bool,
 ) -> Tensor:
-    """Return text + weight * mask * attend(q, K, V).
+    """Return text + weight * mask * attend(q, K, V); where the mask is 0 nothing is computed.
 
     text: (B,n,C) what cross-attention gave so far; written into where `in_place` is true.
-    q: (B,n,C) queries. kv: (B,2,N,C) K and V of the identity. mask: (B or 1,n,1) in 0..1, or None.
+    q: (B,n,C) queries. kv: (B,2,N,C) K and V of the identity. mask: None is 1 in every cell.
     attend: scaled dot-product attention over heads, (B,n,C),(B,N,C),(B,N,C) -> (B,n,C).
     """
     k, v = kv.to(q.dtype).unbind(1)
-    identity = attend(q, k, v)
     if mask is None:
+        identity = attend(q, k, v)
         return text.add_(identity, alpha=weight) if in_place else text.add(identity, alpha=weight)
-    if in_place:
-        return text.addcmul_(identity, mask, value=weight)
-    return text.addcmul(identity, mask, value=weight)
+    if mask.is_empty:
+        return text
+    queries = mask.cut(q)
+    identity = attend(queries.flatten(1, 2), k, v).view_as(queries)
+    out = text if in_place else text.clone()
+    mask.cut(out).addcmul_(identity, mask.values, value=weight)
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -22,6 +23,7 @@ class Region(Protocol):
 
 
 Mask = Tensor | Region
+Grid = tuple[int, int]  # height, width
 
 
 def checked(mask: object) -> Mask | None:
@@ -76,9 +78,46 @@ def on_grid(mask: Tensor, height: int, width: int, *, smooth: bool = False) -> T
     return interpolate(mask[:, None], size=(height, width), mode=mode).flatten(1)[..., None]
 
 
-def grid_of(
-    tokens: int, activations: tuple[int, int] | None, latent: tuple[int, int]
-) -> tuple[int, int]:
+@dataclass(frozen=True, eq=False)
+class LaidMask:
+    """A mask on the grid of one layer, cut to the box of cells outside of which it is 0.
+
+    values: (B or 1, h, w, 1), the mask inside the box. corner: (top, left) of the box in the grid.
+    """
+
+    values: Tensor
+    corner: Grid
+    grid: Grid
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the mask is 0 in every cell of this grid."""
+        return self.values.numel() == 0
+
+    def to(self, other: Tensor) -> LaidMask:
+        """Return the same mask on the device and in the dtype of another tensor."""
+        return LaidMask(self.values.to(other), self.corner, self.grid)
+
+    def cut(self, x: Tensor) -> Tensor:
+        """(B,n,C) of the layer -> (B,h,w,C), the cells of the box; a view."""
+        top, left = self.corner
+        height, width = self.values.shape[1:3]
+        return x.unflatten(1, self.grid)[:, top : top + height, left : left + width]
+
+
+def laid(mask: Tensor, grid: Grid) -> LaidMask:
+    """Cut a mask (B or 1, n, 1) on a layer's grid to the cells where some row is not 0."""
+    cells = mask.unflatten(1, grid)
+    used = (cells[..., 0] != 0).any(dim=0)
+    rows, columns = (used.any(dim=axis).nonzero().flatten().tolist() for axis in (1, 0))
+    if not rows:
+        return LaidMask(cells[:, :0, :0], (0, 0), grid)
+    top, left = rows[0], columns[0]
+    box = cells[:, top : rows[-1] + 1, left : columns[-1] + 1]
+    return LaidMask(box.contiguous(), (top, left), grid)
+
+
+def grid_of(tokens: int, activations: Grid | None, latent: Grid) -> Grid:
     """Return (height, width) of a layer's grid of `tokens` cells.
 
     activations: (height, width) that the layer's block reports, where it does.

@@ -15,12 +15,11 @@ from torch import Tensor
 from ..control import PercentTable, WeightCurve
 from ..errors import WrongInputError
 from ..identity import Identity, IdentitySide
-from ..masks import Mask, grid_of, is_all, on_grid, rendered, resized
+from ..masks import Grid, LaidMask, Mask, grid_of, is_all, laid, on_grid, rendered, resized
 from ..people import PersonRegion, Together
 from ..unet_layout import UNetLayout
 
 LATENT_SCALE = 8
-Grid = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,14 +242,14 @@ class RunMask:
         self._smooth = smooth
         self._frames: Tensor | None = None
         self._size = (height * LATENT_SCALE, width * LATENT_SCALE)
-        self._cache: dict[Any, Tensor] = {}
+        self._cache: dict[Any, LaidMask] = {}
         self.is_empty = False
         if frames is not None:
             self.is_empty = is_all(frames, 0.0)
             self._frames = None if is_all(frames, 1.0) else frames
 
-    def on_layer(self, q: Tensor, activations: Sequence[int] | None, view: View) -> Tensor | None:
-        """Return the mask for the queries of a layer, (B or 1, n, 1) in their dtype; None: all.
+    def on_layer(self, q: Tensor, activations: Sequence[int] | None, view: View) -> LaidMask | None:
+        """Return the mask for the queries of a layer, in their dtype; None is everywhere.
 
         q: (B,n,C). activations: shape (B,C,h,w) of the block's activations, where known.
         """
@@ -260,8 +259,8 @@ class RunMask:
         grid = grid_of(q.shape[1], known, view.latent)
         key = (grid, view, q.device, q.dtype)
         if key not in self._cache:
-            laid = self._on_grid(self._frames, grid, view)
-            self._cache[key] = laid.to(device=q.device, dtype=q.dtype)
+            mask = self._on_grid(self._frames, grid, view)
+            self._cache[key] = laid(mask, grid).to(q)
         return self._cache[key]
 
     def _on_grid(self, frames: Tensor, grid: Grid, view: View) -> Tensor:
