@@ -22,6 +22,7 @@ from . import models as m
 from .timing import Clock
 
 LIMITS = {512: 0.02, 256: 0.06}  # own time over the time of a bare call, by picture size
+CALLS = 3  # timed calls of one sampling
 BYTES_LIMIT = 12_000_000  # on the compute device, for one identity in 16 bit
 KIND = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
 
@@ -113,19 +114,22 @@ class OwnTime:
 
 
 def measure(models: m.Models, pixels: int, rounds: int) -> Share:
-    """Measure the adapter's own time and a bare call's, alternately, `rounds` times each."""
+    """Measure the adapter's own time and a bare call's in alternate samplings of CALLS calls.
+
+    rounds: how many calls of each there are at least.
+    """
     identity, clock = models.identity(1), Clock(models.device)
     x = m.noise(models, pixels, 1)
     bare: list[float] = []
     own: list[float] = []
     nbytes = 0
-    for _ in range(rounds):
-        seconds, _ = m.calls(models.model, models.positive, models.negative, x, 1, clock)
+    for _ in range(-(-rounds // CALLS)):
+        seconds, _ = m.calls(models.model, models.positive, models.negative, x, CALLS, clock)
         bare += seconds
         inside = OwnTime(models.device)
         patched = inside.on(models.model, lambda model: apply_adapter(model, identity))
-        m.calls(patched, models.positive, models.negative, x, 1, clock)
-        own.append(inside.calls[-1])
+        m.calls(patched, models.positive, models.negative, x, CALLS, clock)
+        own += inside.calls[1:]
         nbytes = inside.nbytes
     return Share(pixels, own, bare, nbytes)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from faithful_instantid.devtools.benchmarks import cases, gpu, models
+from faithful_instantid.devtools.benchmarks import cases, gpu, models, people_share, timing
 
 SIZE = 64
 SETTINGS = cases.Settings(sizes=[SIZE], rounds=1)
@@ -34,6 +34,14 @@ def test_a_variant_that_changes_nothing_is_an_error_that_names_it(made: models.M
         cases.measure(made, ("64x64", SIZE, 1, variants), SETTINGS)
 
 
+def test_a_variant_that_is_not_finite_is_an_error_that_names_it(made: models.Models) -> None:
+    broken = made.identity(1)
+    broken.positive.kv.fill_(float("nan"))
+    variants = {"bare UNet": cases.bare(made), "adapter": cases.adapter(made, broken)}
+    with pytest.raises(cases.NotFiniteError, match=r"64x64: 'adapter' predicts values that are no"):
+        cases.measure(made, ("64x64", SIZE, 1, variants), SETTINGS)
+
+
 def test_the_naive_baseline_is_close_to_the_adapter_s_size_of_work(made: models.Models) -> None:
     row = next(cases.adapter_rows(made, SETTINGS))
     naive, _, _ = row[3]["naive adapter"]
@@ -55,3 +63,36 @@ def test_launches_and_waits_are_counted_by_the_names_of_the_driver_s_functions()
     assert gpu.count(events, gpu.WAITS) == 0
     text = gpu.table("title", {"512x512": {"bare UNet": gpu.Costs(107, 2, 3 << 30)}})
     assert "| 512x512 | bare UNet | 107 | 2 | 3.00 GiB |" in text
+
+
+def test_rows_do_not_grow_with_people_as_they_do_in_the_chained_recipe(
+    made: models.Models,
+) -> None:
+    crowds = people_share.measure(made, SIZE, rounds=1)
+    assert [crowd.people for crowd in crowds] == [1, 2, 4, 8]
+    assert all(crowd.rows == people_share.Rows(2, 2) for crowd in crowds)
+    assert [crowd.chained.unet for crowd in crowds] == [2, 4, 8, 16]
+    assert [crowd.chained.identitynet for crowd in crowds] == [2, 4, 8, 16]
+    own = sum(crowds[-1].own)
+    assert 0 < own < sum(crowds[-1].whole)  # a part of the call, and some of it
+
+
+def test_the_verdict_on_people_follows_time_and_rows() -> None:
+    crowds = [
+        people_share.Crowd(n, own=[0.1 * n], whole=[4.0], rows=people_share.Rows(2, 2))
+        for n in people_share.COUNTS
+    ]
+    assert people_share.verdict(crowds, 512).startswith("PASS: 4 people add 0.0750 of one person's")
+    crowds[2].own = [0.6]
+    assert people_share.verdict(crowds, 512).startswith("FAIL: 4 people add 0.1250 of one person's")
+    crowds[2].own, crowds[3].rows = [0.1], people_share.Rows(4, 2)
+    assert people_share.verdict(crowds, 512).startswith("FAIL: 4 people add 0.0000 of one person's")
+
+
+def test_the_verdict_of_a_gpu_follows_the_pairs_of_whole_calls() -> None:
+    pairs = {"bare UNet": [1.0, 2.0, 1.0], "adapter": [1.01, 2.1, 1.015]}
+    rows = {"1024x1024": timing.Timings(pairs)}
+    assert gpu.verdict(rows).startswith("PASS: a call with the adapter takes 1.0150 of a bare one")
+    pairs["adapter"] = [1.03, 2.1, 1.01]
+    assert gpu.verdict(rows).startswith("FAIL: a call with the adapter takes 1.0300 of a bare one")
+    assert gpu.verdict({"512x512": timing.Timings(pairs)}).startswith("NO VERDICT: 1024 is not")

@@ -1,0 +1,202 @@
+"""What several people cost in one call: rows, and their own time beside that of one person's call.
+
+As for the adapter, work is timed where it happens: what the adapter adds to the UNet's layers, and
+the cross-attention of IdentityNet with its projections of the tokens.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import comfy.patcher_extension
+import torch
+
+from ...instantid_core.host import apply_adapter
+from . import cases
+from . import models as m
+from .adapter_share import CALLS, OwnTime
+from .timing import Clock
+
+COUNTS = (1, 2, 4, 8)
+LIMIT = (4, 0.10)  # people, and what they may add to the call of one person, as a share of it
+CHAINED = (2, 4)  # people for whom the usual recipe is timed as well, once
+ROWS_PIXELS = 64  # rows are counted on a small picture: their number does not depend on its size
+
+
+@dataclass
+class Rows:
+    """How many rows one call sends through the UNet and through IdentityNet."""
+
+    unet: int = 0
+    identitynet: int = 0
+
+
+@dataclass
+class Crowd:
+    """Of so many people: seconds of their own in each call, seconds of the calls, and rows.
+
+    chained: rows of the usual recipe. chained_whole: seconds of one call of it, None if not timed.
+    """
+
+    people: int
+    own: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    rows: Rows = field(default_factory=Rows)
+    chained: Rows = field(default_factory=Rows)
+    chained_whole: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class CrossAttentionTime:
+    """Seconds that a ControlNet spends in cross-attention, from to_q to to_out."""
+
+    def __init__(self, control_model: torch.nn.Module, device: torch.device) -> None:
+        self._device = device
+        self._model = control_model
+        self._begun = 0.0
+        self.seconds = 0.0
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+    def _begin(self, *_: Any) -> None:
+        self._begun = self._now()
+
+    def _end(self, *_: Any) -> None:
+        self.seconds += self._now() - self._begun
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let the clock run; it stops for good at the end."""
+        layers = [x for name, x in self._model.named_modules() if name.endswith(".attn2")]
+        handles = [x.get_submodule("to_q").register_forward_pre_hook(self._begin) for x in layers]
+        handles += [x.get_submodule("to_out").register_forward_hook(self._end) for x in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+class _CallsApart(Clock):
+    """A clock that also notes how much of each call went into cross-attention."""
+
+    def __init__(self, device: torch.device, attention: CrossAttentionTime) -> None:
+        super().__init__(device)
+        self._attention = attention
+        self.spent: list[float] = []
+
+    def time(self, work: Callable[[], object]) -> float:
+        before = self._attention.seconds
+        seconds = super().time(work)
+        self.spent.append(self._attention.seconds - before)
+        return seconds
+
+
+def count_rows(models: m.Models, variant: cases.Variant) -> Rows:
+    """Count the rows of one call of a variant."""
+    rows = Rows()
+    model, *sides = variant
+
+    def count_unet(executor: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+        rows.unet += len(x)
+        return executor(x, *args, **kwargs)
+
+    def count_identitynet(_: Any, inputs: tuple[Any, ...]) -> None:
+        rows.identitynet += len(inputs[0])
+
+    model = model.clone()
+    kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+    options = model.model_options["transformer_options"]
+    comfy.patcher_extension.add_wrapper_with_key(kind, "count", count_unet, options)
+    net = models.control_net.control_model
+    handle = net.middle_block_out.register_forward_pre_hook(count_identitynet)
+    try:
+        m.calls(model, *sides, m.noise(models, ROWS_PIXELS, 1), 0, Clock(models.device))
+    finally:
+        handle.remove()
+    return rows
+
+
+def measure(models: m.Models, pixels: int, rounds: int) -> list[Crowd]:
+    """Measure each number of people, alternately, for `rounds` rounds of CALLS calls."""
+    crowds = [Crowd(count) for count in COUNTS]
+    for _ in range(rounds):
+        for crowd in crowds:
+            _time(models, pixels, crowd)
+    for crowd in crowds:
+        people = cases.crowd(models, ROWS_PIXELS, crowd.people)
+        crowd.rows = count_rows(models, cases.both(models, people, ROWS_PIXELS))
+        crowd.chained = count_rows(models, cases.chained(models, people))
+        if crowd.people in CHAINED:
+            crowd.chained_whole = _time_chained(models, pixels, crowd.people)
+    return crowds
+
+
+def _time_chained(models: m.Models, pixels: int, people: int) -> float:
+    variant = cases.chained(models, cases.crowd(models, pixels, people))
+    x, clock = m.noise(models, pixels, 1), Clock(models.device)
+    return m.calls(*variant, x, 1, clock)[0][0]
+
+
+def _time(models: m.Models, pixels: int, crowd: Crowd) -> None:
+    people = cases.crowd(models, pixels, crowd.people)
+    inside = OwnTime(models.device)
+    patched = inside.on(models.model, lambda model: apply_adapter(model, people))
+    _, positive, negative = cases.identitynet(models, people, pixels)
+    attention = CrossAttentionTime(models.control_net.control_model, models.device)
+    clock = _CallsApart(models.device, attention)
+    with attention.running():
+        x = m.noise(models, pixels, 1)
+        seconds, _ = m.calls(patched, positive, negative, x, CALLS, clock)
+    crowd.whole += seconds
+    both = zip(inside.calls, clock.spent, strict=True)
+    crowd.own += [adapter + identitynet for adapter, identitynet in both][1:]
+
+
+def added(crowds: Sequence[Crowd], people: int) -> float:
+    """What so many people add to the call of one person, as a share of it."""
+    one = crowds[0]
+    several = next(crowd for crowd in crowds if crowd.people == people)
+    extra = statistics.median(several.own) - statistics.median(one.own)
+    return extra / statistics.median(one.whole)
+
+
+def is_kept(crowds: Sequence[Crowd]) -> bool:
+    """Whether the limit holds and no number of people sends more rows than one does."""
+    people, limit = LIMIT
+    return added(crowds, people) <= limit and all(c.rows == crowds[0].rows for c in crowds)
+
+
+def table(title: str, crowds: Sequence[Crowd]) -> str:
+    """Return a Markdown table of rows and time, the usual recipe in the last two columns."""
+    head = ("people", "rows (UNet, IdentityNet)", "own time", "added to one person's call", "call")
+    lines = [(*head, "rows, chained recipe", "call, chained recipe"), ("---",) * 7]
+    for crowd in crowds:
+        own, whole = (f"{statistics.median(x) * 1000:.1f} ms" for x in (crowd.own, crowd.whole))
+        rows, chained = (f"{r.unet}, {r.identitynet}" for r in (crowd.rows, crowd.chained))
+        share = f"{added(crowds, crowd.people):.4f}"
+        seconds = crowd.chained_whole
+        recipe = "not timed" if seconds is None else f"{seconds * 1000:.1f} ms"
+        lines.append((str(crowd.people), rows, own, share, whole, chained, recipe))
+    return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def verdict(crowds: Sequence[Crowd], pixels: int) -> str:
+    """Say in one line whether the limit holds, with the figures."""
+    people, limit = LIMIT
+    word = "PASS" if is_kept(crowds) else "FAIL"
+    rows = "; ".join(f"{c.people}: {c.rows.unet}, {c.rows.identitynet}" for c in crowds)
+    return (
+        f"{word}: {people} people add {added(crowds, people):.4f} of one person's call at "
+        f"{pixels}x{pixels} (limit {limit}); rows of UNet and IdentityNet by people: {rows}"
+    )
