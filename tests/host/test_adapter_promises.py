@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 import torch
 from comfy_extras import nodes_custom_sampler
 from faithful_instantid.instantid_core import host
+from faithful_instantid.instantid_core.host.model_patch import RUN, TERMS
+from faithful_instantid.instantid_core.host.sampling_run import SamplingRun
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.unet_layout import SLOTS
 
@@ -221,11 +225,13 @@ def test_a_bypassed_identity_leaves_the_model_as_it_came(
 def test_what_is_resident_while_sampling_is_garbage_afterwards(
     tiny_model: Any, identity: Any, official: dict[str, torch.Tensor]
 ) -> None:
-    model = host.apply_adapter(tiny_model, identity)
-    seen: list[Any] = []
+    model = host.apply_adapter(tiny_model, identity, mask=torch.rand(128, 128))
+    seen: list[weakref.ref[Any]] = []
 
     def look(executor: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.append(args[5].keys())
+        run = args[5][RUN]
+        resident = run.resident(args[0].device, args[0].dtype)
+        seen.extend(weakref.ref(held) for held in (run, resident))
         return executor(*args, **kwargs)
 
     kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
@@ -238,6 +244,22 @@ def test_what_is_resident_while_sampling_is_garbage_afterwards(
         guider.sample(
             noise, noise, comfy.samplers.sampler_object("euler"), torch.tensor([2.0, 0.0])
         )
-    assert any("faithful_instantid_run" in keys for keys in seen)
-    assert "faithful_instantid_run" not in guider.model_options["transformer_options"]
-    assert "faithful_instantid_run" not in model.model_options["transformer_options"]
+    gc.collect()
+    assert len(seen) == 2 and all(held() is None for held in seen)
+    assert RUN not in guider.model_options["transformer_options"]
+    assert RUN not in model.model_options["transformer_options"]
+
+
+def test_what_is_resident_is_k_and_v_of_each_side_once_the_negative_shared(
+    tiny_model: Any, identity: Any, second_identity: Any
+) -> None:
+    model = tiny_model
+    for who in (identity, second_identity, identity):
+        model = host.apply_adapter(model, who, weight=0.3)
+    run = SamplingRun(model.model_options["transformer_options"][TERMS])
+    held = run.resident(torch.device("cpu"), torch.float16).nbytes
+    side = 2 * identity.positive.kv.numel()  # bytes in 16 bit
+    indices = 3 * 2 * 8
+    assert held == 3 * side + indices  # two people and one negative, however often applied
+    # At full size: 16 tokens, 10 layers of width 640 and 60 of 1280; positive and negative.
+    assert 2 * 2 * (2 * 16 * (10 * 640 + 60 * 1280)) <= 12_000_000

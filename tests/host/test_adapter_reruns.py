@@ -73,6 +73,8 @@ def test_twenty_runs_with_changed_weights_give_what_fresh_runs_give(
     analyzer = GivenFaces([official["in.face_embedding"]])
     loaded = LoadAdapter.execute(installed)[0]
     encoded = EncodeFace.execute(analyzer, loaded, analyzer.photos, **ENCODE)[0]
+    lent = [encoded.positive.kv, encoded.negative.kv, encoded.face_embedding]
+    copies = [tensor.clone() for tensor in lent]
     for run in range(20):
         weight = WEIGHTS[run % len(WEIGHTS)]
         applied = ApplyAdapter.execute(upstream, encoded, weight, 0.0, 1.0)[0]
@@ -80,6 +82,7 @@ def test_twenty_runs_with_changed_weights_give_what_fresh_runs_give(
         assert torch.equal(small(official, applied), fresh[weight]), f"run {run + 1}"
         assert frozen(applied.model_options) == options
         assert frozen(upstream.model_options) == before
+    assert all(torch.equal(tensor, copy) for tensor, copy in zip(lent, copies, strict=True))
     assert random_states() == states
 
 
