@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from .images import Picture
 
 SMALLEST, LARGEST = 512, 1280  # long side of a preview, in pixels
 MANY, LARGEST_OF_MANY = 8, 768  # so that the preview of a video does not fill the memory
+ALL_PIXELS = 1 << 25  # of all previews of a batch at most: 384 MiB as floats
 OTHER, CHOSEN = (255, 190, 60), (60, 220, 60)  # BGR
 POINTS = ((60, 60, 255), (60, 255, 60), (255, 60, 60), (60, 255, 255), (255, 60, 255))  # BGR
 DARK, LIGHT = (20, 20, 20), (255, 255, 255)
@@ -45,7 +47,9 @@ def draw_preview(
 
 def largest_preview(count: int) -> int:
     """Return the most pixels of the long side for `count` previews in one batch."""
-    return LARGEST if count <= MANY else LARGEST_OF_MANY
+    if count <= MANY:
+        return LARGEST
+    return max(1, min(LARGEST_OF_MANY, math.isqrt(ALL_PIXELS // count)))
 
 
 def same_size(previews: Sequence[Picture]) -> list[Picture]:
