@@ -11,6 +11,7 @@ again from the embedding when it is loaded.
 from __future__ import annotations
 
 import contextlib
+import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .checks import readable, said, shown, size_of
+from .checks import readable, said, size_of
 from .errors import InstantIDError, MissingFileError, WrongFileError
 from .identity import Identity
 
@@ -49,7 +50,7 @@ def save_identity(path: Path, identity: Identity, name: str = "") -> None:
         with contextlib.suppress(OSError, ValueError):
             half.unlink()
         raise InstantIDError(
-            f"The identity could not be saved as {shown(str(path))} ({said(error)}). Make room, "
+            f"The identity could not be saved as {readable(path.name)} ({said(error)}). Make room, "
             "or choose another filename_prefix; nothing was left behind."
         ) from error
 
@@ -60,7 +61,7 @@ def load_embeddings(path: Path) -> tuple[Tensor, Tensor]:
     Raises MissingFileError, or WrongFileError for a file of any other kind, version, shape, dtype
     or size.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingFileError(
             f"There is no file {path}. Save an identity with Save Identity, or choose another one."
         )

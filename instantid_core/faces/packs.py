@@ -98,7 +98,7 @@ def _missing_text(name: str, roots: Sequence[Path], folders: Sequence[Path]) -> 
 
 
 def _contents(root: Path) -> str:
-    if not root.is_dir():
+    if not os.path.isdir(root):  # never raises, whatever may be looked into
         return "no such folder"
     found = sorted(
         f"{path.relative_to(root)}{_trouble(path)}"
