@@ -3,11 +3,12 @@
     INSTANTID_MESSAGES=recorded.jsonl python3 devtools/test.py core host
     python3 devtools/list_messages.py [--check] [recorded.jsonl ...]
 
-The first command runs the tests and keeps every message they run into (tests/message_recorder.py).
-The second looks for the texts of messages in the sources and takes a sample for each: one of
-devtools/message_samples.json if it still fits, else one that was recorded. It writes the samples
-and the list. With --check nothing is written. The exit code is 1 when a text has no sample, or when
---check finds the list out of date.
+The first command runs the tests and keeps every message they run into (tests/message_recorder.py);
+what only an older ComfyUI brings about is met with `--comfyui-version 0.16.3`. The second looks for
+the texts of messages in the sources and takes a sample for each: one of
+devtools/message_samples.json if it still fits, else one that was recorded; without that file all
+are taken anew. It writes the samples and the list. With --check nothing is written. The exit code
+is 1 when a text has no sample, or when --check finds the list out of date.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Sample:
     text: str
 
     def __str__(self) -> str:
-        text = self.text.replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
+        text = re.sub(r"([|*])", r"\\\1", self.text.replace("<", "&lt;")).replace("\n", "<br>")
         return f"| {self.kind} | {text} |"
 
 

@@ -64,12 +64,15 @@ def readable(name: object) -> str:
 def said(error: BaseException) -> str:
     """Return what another library's error says, for a message: one short line, nothing to obey.
 
-    PyTorch's advice to load a refused pickle with its code is left out.
+    PyTorch's advice to load a refused pickle with its code is left out, and so are the paths that
+    the operating system's errors repeat.
     """
     if isinstance(error, pickle.UnpicklingError):
         return "it is a pickle that holds more than weights, or a damaged one; it was not run"
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
     return "".join(c if c.isprintable() else " " for c in text)[:LINE]
 
 

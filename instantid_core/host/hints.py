@@ -105,8 +105,14 @@ def hint_of(source: object, mode: Fit) -> Hint:
 
 
 def resized(hint: Tensor, width: int, height: int) -> Tensor:
-    """(B,3,H,W) -> (B,3,height,width) as ComfyUI's own ControlNets do it: centre cut, nearest."""
-    return comfy.utils.common_upscale(hint, width, height, "nearest-exact", "center")
+    """(B,3,H,W) -> (B,3,height,width) as ComfyUI's own ControlNets do it: centre cut, nearest.
+
+    A strip so thin that the cut would leave nothing is stretched instead.
+    """
+    rows, columns = hint.shape[-2:]
+    is_strip = min(rows * width / height, columns * height / width) < 2
+    way = "disabled" if is_strip else "center"
+    return comfy.utils.common_upscale(hint, width, height, "nearest-exact", way)
 
 
 def drawn(keypoints: object, width: int, height: int, mode: Fit) -> Tensor:

@@ -93,8 +93,7 @@ def _build(tensors: Mapping[str, Tensor]) -> Adapter:
     except Exception as error:
         raise WrongFileError(
             "The adapter's tensors do not fit each other: the file is damaged or was made for "
-            f"something else ({checks.said(error)}). Download "
-            "ip-adapter.bin of InstantX/InstantID again."
+            "something else. Download ip-adapter.bin of InstantX/InstantID again."
         ) from error
     return Adapter(module.requires_grad_(False).eval())
 

@@ -47,6 +47,7 @@ def image_of(faces: list[DrawnFace], width: int = 600, height: int = 400) -> tor
     return torch.from_numpy(draw_faces(faces, width, height)).float()[None] / 255
 
 
+NOBODY = NoIdentity("Encode Face found nobody.")
 GROUP, EMPTY = image_of(DRAWN), image_of([])
 
 
@@ -257,8 +258,8 @@ def test_most_like_takes_an_identity(analyzer: FaceAnalyzer, adapter: Any) -> No
     like = encode(analyzer, adapter, image_of([DrawnFace(300, 200, 250, 0, 2)]))[0]
     points, _ = FaceKeypoints.execute(analyzer, GROUP, "most_like", 0, "error", like=like)
     assert np.abs(points.frames[0][0].kps - DRAWN[1].kps).max() < 2
-    with pytest.raises(WrongInputError, match="`like` is a face that was bypassed: nobody"):
-        encode(analyzer, adapter, GROUP, pick="most_like", like=NoIdentity("nobody"))
+    with pytest.raises(WrongInputError, match="`like` is a face that was bypassed: Encode Face"):
+        encode(analyzer, adapter, GROUP, pick="most_like", like=NOBODY)
     with pytest.raises(
         WrongInputError, match="`like` is a dictionary .*; wanted one person's identity"
     ):
@@ -299,7 +300,7 @@ def test_a_saved_identity_is_found_by_the_loader_and_is_the_same(
     with pytest.raises(Exception, match="outside the output folder"):
         SaveIdentity.execute(identity, "../elsewhere/ann")
     with pytest.raises(WrongInputError, match="`identity` is a face that was bypassed"):
-        SaveIdentity.execute(NoIdentity("nobody"), "x")
+        SaveIdentity.execute(NOBODY, "x")
     problem = LoadIdentity.validate_inputs("bob.safetensors")
     assert isinstance(problem, str)
     assert "There is no saved identity 'bob.safetensors'. Looked in " in problem
@@ -319,10 +320,8 @@ def test_mixing_goes_from_the_first_to_the_second(
     norms = (a.face_embedding.norm() + b.face_embedding.norm()) / 2
     assert half.norm().item() == pytest.approx(norms.item(), rel=1e-5)
     caplog.set_level(logging.WARNING)
-    assert isinstance(
-        MixIdentities.execute(adapter, a, NoIdentity("x"), 0.5, "mean")[0], NoIdentity
-    )
-    assert "Mix Identities hands on a bypassed identity. x" in caplog.text
+    assert MixIdentities.execute(adapter, a, NOBODY, 0.5, "mean")[0] is NOBODY
+    assert f"Mix Identities hands on a bypassed identity. {NOBODY.reason}" in caplog.text
 
 
 def test_the_stop_button_stops_before_the_next_picture(

@@ -15,6 +15,7 @@ from faithful_instantid.instantid_core.errors import WrongInputError, WrongModel
 from faithful_instantid.instantid_core.fitting import Fit, fit, place, standard_face
 from faithful_instantid.instantid_core.host import apply_identitynet, roles
 from faithful_instantid.instantid_core.host.control_blocks import encode_hint, run_blocks
+from faithful_instantid.instantid_core.host.hints import hint_of
 from faithful_instantid.instantid_core.host.identitynet import IdentityNet
 from faithful_instantid.instantid_core.identity import Identity, NoIdentity
 from faithful_instantid.instantid_core.keypoints import FacePoints, Keypoints, draw_keypoints
@@ -134,6 +135,13 @@ class TestHint:
         evaluate(net, tiny_model, latents())
         net.cleanup()
         assert net.cond_hint_original.shape == (1, 3, 704, 1280)
+
+    @pytest.mark.parametrize("size", [(48, 1), (1, 48)], ids=["one column", "one row"])
+    def test_a_strip_that_a_cut_would_leave_nothing_of_is_stretched(
+        self, size: tuple[int, int]
+    ) -> None:
+        shown = hint_of(torch.ones(1, *size, 3), Fit.CROP).at(128, 128)
+        assert torch.equal(shown, torch.ones(1, 3, 128, 128))
 
     def test_an_original_that_somebody_replaced_is_used(
         self, tiny_model: Any, make_net: Callable[..., IdentityNet]

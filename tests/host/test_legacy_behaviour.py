@@ -273,7 +273,7 @@ def test_the_attention_patch_feeds_the_new_nodes(bench: Bench, identity: Any) ->
 
 
 def test_a_bypassed_identity_hands_on_what_came(bench: Bench) -> None:
-    positive, negative = controlled(bench, NoIdentity("nobody was there."))
+    positive, negative = controlled(bench, NoIdentity("Encode Face found nobody."))
     assert positive is bench.positive and negative is bench.negative
 
 
