@@ -142,6 +142,40 @@ def test_area_conditioning(scene: Scene) -> None:
     assert {row.x.shape[-2] for row in scene.recorder.rows} >= {8}
 
 
+class OneByOne(comfy.samplers.CFGGuider):
+    """Evaluates each side alone, as guiders with a model for each side do."""
+
+    def predict_noise(
+        self, x: torch.Tensor, timestep: Any, model_options: Any = None, seed: Any = None
+    ) -> torch.Tensor:
+        positive, negative = (
+            comfy.samplers.calc_cond_batch(
+                self.inner_model, [self.conds[side]], x, timestep, model_options
+            )[0]
+            for side in ("positive", "negative")
+        )
+        return negative + CFG * (positive - negative)
+
+
+@pytest.mark.parametrize("where", ["area", "mask"])
+def test_the_negative_that_comfyui_makes_for_a_positive_s_area_is_a_negative(
+    scene: Scene, where: str
+) -> None:
+    """ComfyUI gives it a copy of the positive's id: only the tag tells the side."""
+    mask = torch.zeros(1, 128, 128)
+    mask[:, :64] = 1.0
+    places: dict[str, dict[str, Any]] = {
+        "area": {"area": (8, 16, 0, 0), "strength": 1.0},
+        "mask": {"mask": mask, "set_area_to_bounds": True},
+    }
+    guider = OneByOne(scene.model)
+    positive = scene.texts.make("positive", **places[where]) + scene.texts.make("positive")
+    guider.set_conds(positive, scene.texts.make("negative"))
+    scene.sample(guider)
+    assert scene.recorder.calls == [1] * 8
+    assert scene.check() == {"positive": 4, "negative": 4}
+
+
 def test_several_positives_of_different_length_are_batched_together(scene: Scene) -> None:
     guider = comfy.samplers.CFGGuider(scene.model)
     positive = scene.texts.make("positive") + scene.texts.make("positive", tokens=154)

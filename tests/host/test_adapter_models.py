@@ -83,7 +83,7 @@ def test_models_of_few_steps_draw_the_identity_at_cfg_1_within_its_window(
         model = nodes_model_advanced.ModelSamplingDiscrete().patch(model, sampling, False)[0]
     model = host.apply_adapter(model, scene.identity, start_percent=start, end_percent=end)
     device = torch.device("cpu")
-    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(2))
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
     run = comfy.samplers.KSampler(
         scene.recorder.on(model), steps, device, sampler=sampler, scheduler=scheduler
     )

@@ -154,7 +154,7 @@ def test_host_reads_are_none_in_attention_none_in_a_call_and_one_with_a_window(
     guider = comfy.samplers.CFGGuider(calls.on(model))
     guider.set_conds(*(conditioning(official, side) for side in SIDES))
     guider.set_cfg(4.0)
-    noise = torch.zeros(1, 4, 16, 16)
+    noise = torch.zeros(1, 4, 8, 8)
     with torch.inference_mode():
         guider.sample(
             noise,
