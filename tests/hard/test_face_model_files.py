@@ -135,12 +135,13 @@ def every(outputs: range, operation: str, value: float) -> Change:
     return change
 
 
-def swapped(first: int, second: int) -> Change:
-    """Return a change that swaps two outputs."""
+def swapped(*pairs: tuple[int, int]) -> Change:
+    """Return a change that swaps outputs."""
 
     def change(model: onnx.ModelProto) -> None:
         outputs = list(model.graph.output)
-        outputs[first], outputs[second] = outputs[second], outputs[first]
+        for first, second in pairs:
+            outputs[first], outputs[second] = outputs[second], outputs[first]
         del model.graph.output[:]
         model.graph.output.extend(outputs)
 
@@ -230,9 +231,9 @@ STRANGE_DETECTORS: dict[str, tuple[Change, bool]] = {
     "endless boxes": (every(BOXES, "Div", 0.0), True),
     "a face everywhere": (every(SCORES, "Add", 1.0), False),
     "boxes turned inside out": (every(BOXES, "Mul", -1.0), False),
-    "boxes and points swapped": (swapped(3, 6), True),
-    "scores and boxes swapped": (swapped(0, 3), True),
-    "scores of two strides swapped": (swapped(0, 2), False),
+    "boxes and points swapped": (swapped((3, 6), (4, 7), (5, 8)), True),
+    "scores and boxes swapped": (swapped((0, 3), (1, 4), (2, 5)), True),
+    "scores of two strides swapped": (swapped((0, 2)), False),
     "whole numbers": (after(3, ("Cast", None), kind=TensorProto.INT64), False),
     "texts": (after(3, ("Cast", None), kind=TensorProto.STRING), True),
     "truth values": (after(0, ("Cast", None), kind=TensorProto.BOOL), False),
