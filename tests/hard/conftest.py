@@ -1,6 +1,7 @@
 """Hard use: a real ComfyUI in this process and on a server, and a tally of what was tried.
 
-INSTANTID_TESTS_LONG=1 (devtools/test.py hard --long) runs everything at its full length.
+INSTANTID_TESTS_LONG=1 (devtools/test.py hard --long) runs everything at its full length. The short
+form tries the same examples every time; the long one makes up new ones.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from ..host.conftest import (  # noqa: F401  (fixtures)
     adapter,
@@ -26,6 +28,10 @@ LONG = os.environ.get("INSTANTID_TESTS_LONG") == "1"
 TALLY = pytest.StashKey[Counter[str]]()
 
 Tally = Callable[[str, int], None]
+
+
+settings.register_profile("short", derandomize=True)
+settings.load_profile("default" if LONG else "short")
 
 
 def pytest_configure(config: pytest.Config) -> None:

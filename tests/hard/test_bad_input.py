@@ -281,7 +281,7 @@ def test_any_picture_is_looked_at_or_refused(
     tally("pictures tried by hypothesis", 1)
     picture = torch.full(shape, value, dtype=torch.float64).nan_to_num(0.0).to(kind)
     if kind.is_floating_point and picture.numel():
-        picture.view(-1)[0] = value
+        picture.view(-1)[:1] = torch.tensor(value, dtype=torch.float64).to(kind)
     assert run("IID_FaceKeypoints", {"image": picture, "on_missing": "blank"}) in (
         ANSWERED,
         REFUSED,
