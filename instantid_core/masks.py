@@ -109,12 +109,17 @@ def laid(mask: Tensor, grid: Grid) -> LaidMask:
     """Cut a mask (B or 1, n, 1) on a layer's grid to the cells where some row is not 0."""
     cells = mask.unflatten(1, grid)
     used = (cells[..., 0] != 0).any(dim=0)
-    rows, columns = (used.any(dim=axis).nonzero().flatten().tolist() for axis in (1, 0))
-    if not rows:
-        return LaidMask(cells[:, :0, :0], (0, 0), grid)
-    top, left = rows[0], columns[0]
-    box = cells[:, top : rows[-1] + 1, left : columns[-1] + 1]
-    return LaidMask(box.contiguous(), (top, left), grid)
+    rows, columns = _span(used.any(dim=1)), _span(used.any(dim=0))
+    box = cells[:, rows, columns].contiguous()
+    return LaidMask(box, (rows.start, columns.start), grid)
+
+
+def _span(used: Tensor) -> slice:
+    """Return the shortest slice with everything that is true in it."""
+    places = used.nonzero()[:, 0]
+    if len(places) == 0:
+        return slice(0, 0)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def grid_of(tokens: int, activations: Grid | None, latent: Grid) -> Grid:
