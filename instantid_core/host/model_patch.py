@@ -269,7 +269,7 @@ def _read(run: SamplingRun, call: Call) -> tuple[float | None, View]:
     rows = call.x.shape[0]
     wanted: list[Tensor] = []
     if run.has_schedule:
-        levels = call.options["sigmas"] if run.in_sigmas else call.timesteps
+        levels = run.noise_levels(call.options.get("sigmas"), call.timesteps)
         wanted.append(levels.flatten()[:1])
     in_areas = run.has_mask and run.canvas not in (None, call.latent)
     if in_areas and call.tag is not None and len(call.tag) == rows:

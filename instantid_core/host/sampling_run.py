@@ -161,7 +161,7 @@ class SamplingRun:
         self.terms = terms
         self._carried = carried
         self.canvas = canvas
-        self.in_sigmas = model_sampling is not None
+        self._model_sampling = model_sampling
         to_noise = model_sampling.percent_to_sigma if model_sampling else _percent_to_timestep
         self._windows = [
             (float(to_noise(t.start_percent)), float(to_noise(t.end_percent))) for t in terms
@@ -188,11 +188,17 @@ class SamplingRun:
         """Whether some term has a mask."""
         return any(term.mask is not None for term in self.terms)
 
-    def open_terms(self, noise_level: float | None) -> list[int]:
-        """Return the terms whose window is open at a sigma, or a timestep without `in_sigmas`.
+    def noise_levels(self, sigmas: Tensor | None, timesteps: Tensor) -> Tensor:
+        """Return (B,) what windows and curves are told by: sigmas, or timesteps without a guider.
 
-        noise_level may be None without a schedule.
+        sigmas: ComfyUI's, None where a sampler calls the model without them.
         """
+        if self._model_sampling is None:
+            return timesteps
+        return self._model_sampling.sigma(timesteps) if sigmas is None else sigmas
+
+    def open_terms(self, noise_level: float | None) -> list[int]:
+        """Return the terms whose window is open at one of `noise_levels`; None: no schedule."""
         return [
             i
             for i, (start, end) in enumerate(self._windows)
@@ -200,7 +206,7 @@ class SamplingRun:
         ]
 
     def factor(self, index: int, noise_level: float | None) -> float:
-        """Return the factor of a term's curve at a sigma, or a timestep without `in_sigmas`."""
+        """Return the factor of a term's curve at one of `noise_levels`; None: no schedule."""
         curve = self.terms[index].curve
         if curve is None or noise_level is None or self._percents is None:
             return 1.0

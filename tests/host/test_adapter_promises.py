@@ -93,6 +93,23 @@ def test_a_window_is_open_between_its_percents_only(
     assert torch.equal(both(model, timestep), both(wanted, timestep))
 
 
+@pytest.mark.parametrize(("timestep", "is_on"), [(990, False), (501, True), (10, False)])
+def test_a_window_is_kept_where_a_sampler_tells_the_model_no_sigmas(
+    tiny_model: Any, identity: Any, both: Predict, timestep: int, is_on: bool
+) -> None:
+    def forget(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        options = {key: value for key, value in args[5].items() if key != "sigmas"}
+        return executor(*args[:5], options, *args[6:], **kwargs)
+
+    outside = tiny_model.clone()
+    kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+    options = outside.model_options["transformer_options"]
+    comfy.patcher_extension.add_wrapper_with_key(kind, "forget", forget, options)
+    model = host.apply_adapter(outside, identity, start_percent=0.2, end_percent=0.8)
+    wanted = host.apply_adapter(tiny_model, identity) if is_on else tiny_model
+    assert torch.equal(both(model, timestep), both(wanted, timestep))
+
+
 def frozen(value: Any) -> Any:
     """Return the whole of a model's options in a form that can be compared."""
     if isinstance(value, dict):
