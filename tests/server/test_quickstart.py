@@ -37,13 +37,23 @@ def quickstart(output: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]
         "PYTHONUNBUFFERED": "1",
     }
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=variables,
+        preexec_fn=hear_ctrl_c,
     )
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def hear_ctrl_c() -> None:
+    """Undo what a shell does to a command in its background: that one does not hear Ctrl+C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
