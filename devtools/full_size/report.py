@@ -141,7 +141,7 @@ def _times(figures: Figures) -> str:
             rows.append((text, f"{figures.first.nodes[kind]:.2f} s"))
     rows.append(("First picture, with all of the above", f"{figures.first.whole:.0f} s"))
     again = max(pack_seconds(run) for run in figures.instantid)
-    rows.append(("The pack's nodes when a slider was moved since", f"{again:.2f} s"))
+    rows.append(("The pack's nodes anew, after a picture without them", f"{again:.2f} s"))
     return _markdown(("What", "Time"), rows)
 
 

@@ -142,7 +142,7 @@ def test_the_import_time_is_read_from_comfyui_s_log() -> None:
 def test_the_table_shows_load_times_medians_ratios_and_sizes() -> None:
     text = report.table(figures())
     assert "| Load the adapter (1.69 GB) | 1.23 s |" in text
-    assert "| The pack's nodes when a slider was moved since | 1.23 s |" in text
+    assert "| The pack's nodes anew, after a picture without them | 1.23 s |" in text
     assert "| without InstantID | 11.00 s | 10.00 to 12.00 s | 2 |" in text
     assert "| with InstantID, processor time | 32.00 s | 30.00 to 34.00 s | 2 |" in text
     assert "| ratio of neighbours | 1.46 | 1.42 to 1.50 | 2 |" in text
