@@ -26,6 +26,11 @@ def to_pictures(images: Tensor) -> list[Picture]:
 
     Raises WrongInputError for another shape, an empty batch, or floats that reach up to 255.
     """
+    return [_to_picture(image) for image in image_batch(images)]
+
+
+def image_batch(images: Tensor) -> Tensor:
+    """Return an IMAGE as (B, H, W, C), of one picture too. Raises WrongInputError for another."""
     images = checks.tensor(images, "The picture", "an IMAGE")
     batch = images.unsqueeze(0) if images.ndim == 3 else images
     if batch.ndim != 4 or batch.shape[-1] not in (1, 3, 4) or batch.numel() == 0:
@@ -34,7 +39,7 @@ def to_pictures(images: Tensor) -> list[Picture]:
             "height x width x channels, with 1, 3 or 4 channels. Connect an image output that "
             "shows a picture when it is previewed."
         )
-    return [_to_picture(image) for image in batch]
+    return batch
 
 
 def _to_picture(image: Tensor) -> Picture:

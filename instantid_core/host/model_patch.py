@@ -354,8 +354,9 @@ class SlotAttention:
         for share in self.shares:
             kv = share.sides.index_select(0, share.rows)  # (B,2,N,C)
             mask = share.mask.on_layer(q, activations, share.view)
-            out = add_identity(out, q, kv, share.weight, mask, attend, in_place=in_place)
-            in_place = in_place or not out.requires_grad
+            added = add_identity(out, q, kv, share.weight, mask, attend, in_place=in_place)
+            in_place = in_place or (added is not out and not added.requires_grad)
+            out = added
         return out
 
 

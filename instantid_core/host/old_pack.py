@@ -20,7 +20,7 @@ from ..embeddings import negative_noise
 from ..errors import NoFaceError, WrongInputError
 from ..faces import FaceAnalyzer, FoundFace, as_analyzer
 from ..identity import Identity, NoIdentity
-from ..images import Picture, to_pictures
+from ..images import Picture, image_batch, to_pictures
 from ..keypoints import draw_keypoints
 from ..log import log
 from ..unet_layout import SLOTS
@@ -70,8 +70,8 @@ def apply_old_pack(
     (B, H, W, C), whose faces are drawn; without a face it counts as drawn already.
     Errors: NoFaceError without a face in `image`; WrongModelError; WrongInputError.
     """
-    image = _batch(image)
-    image_kps = None if image_kps is None else _batch(image_kps)
+    image = image_batch(image)
+    image_kps = None if image_kps is None else image_batch(image_kps)
     identity = _encoded(adapter, analysis, image, settings.noise, settings.combine)
     window = (settings.start_percent, settings.end_percent)
     patched = _patched(model, identity, settings.weight, window, settings.mask, middle=False)
@@ -102,7 +102,7 @@ def patch_old_attention(
     mask: Tensor | None,
 ) -> tuple[Any, Identity]:
     """Return the model with the adapter in all 70 layers, and the face for the ControlNet node."""
-    identity = _encoded(adapter, analysis, _batch(image), noise, AVERAGE)
+    identity = _encoded(adapter, analysis, image_batch(image), noise, AVERAGE)
     window = (start_percent, end_percent)
     return _patched(model, identity, weight, window, mask, middle=True), identity
 
@@ -130,7 +130,7 @@ def apply_old_controlnet(
     contexts = _contexts(face_embeds)
     if strength == 0:
         return positive, negative
-    image_kps = _batch(image_kps)
+    image_kps = image_batch(image_kps)
     return apply_shared_context(
         positive,
         negative,
@@ -149,24 +149,12 @@ def draw_found_keypoints(analysis: Any, image: Tensor) -> Tensor:
 
     image: (B, H, W, C). Returns (F, H, W, 3) float32 in 0..1, for the F pictures with a face.
     """
-    image = _batch(image)
+    image = image_batch(image)
     drawn = _drawn(analysis, image)
     if drawn is None:
         log.warning("No face was found in the picture: the keypoint picture stays black.")
         return torch.zeros_like(image)
     return drawn
-
-
-def _batch(image: Tensor) -> Tensor:
-    """Return an IMAGE batch. Raises WrongInputError for anything else."""
-    batch = checks.tensor(image, "The picture", "an IMAGE")
-    if batch.ndim != 4 or batch.numel() == 0:
-        raise WrongInputError(
-            f"The picture has the size {checks.size_of(batch.shape)}; wanted an IMAGE of batch x "
-            "height x width x channels. Connect an image output that shows a picture when it is "
-            "previewed."
-        )
-    return batch
 
 
 def _encoded(

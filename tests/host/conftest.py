@@ -28,6 +28,9 @@ from faithful_instantid.devtools import tiny_adapter, tiny_sdxl  # noqa: E402
 from faithful_instantid.instantid_core import host  # noqa: E402
 from faithful_instantid.tests.golden.weights import fill  # noqa: E402
 
+from .naive_adapter import NaiveAdapter  # noqa: E402
+from .scene import Scene  # noqa: E402
+
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 
@@ -74,6 +77,11 @@ def make_controlnet() -> Callable[[str], Any]:
     return make
 
 
-def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Norm of the difference over the norm of what was wanted."""
-    return ((found - wanted).norm() / wanted.norm()).item()
+@pytest.fixture(scope="module")
+def naive(tiny_model: Any, adapter_weights: Any) -> NaiveAdapter:
+    return NaiveAdapter(tiny_model, adapter_weights["ip_adapter"])
+
+
+@pytest.fixture
+def scene(official: Any, tiny_model: Any, identity: Any, naive: NaiveAdapter) -> Scene:
+    return Scene(official, tiny_model, identity, naive)

@@ -5,29 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import comfy.samplers
-import pytest
 import torch
 from comfy_extras import nodes_context_windows
 from faithful_instantid.instantid_core import host
 
-from .conftest import relative_error
-from .naive_adapter import NaiveAdapter, Recorder, Row
-from .test_adapter_guiders import CFG, Scene, Texts
+from .comparing import relative_error
+from .naive_adapter import Recorder, Row
+from .scene import CFG, Scene, Texts
 
 TOLERANCE = 3e-5  # fp32 rounding: in another batch the bare UNet itself is 1e-5 away
 LOWER_HALF = (8, 16, 8, 0)  # height, width, top, left in latent cells
 SIGMAS = (9.0, 2.0, 0.0)
 OPEN = (0.2, 0.8)  # shut at the first step, open at the second
-
-
-@pytest.fixture(scope="module")
-def naive(tiny_model: Any, adapter_weights: Any) -> NaiveAdapter:
-    return NaiveAdapter(tiny_model, adapter_weights["ip_adapter"])
-
-
-@pytest.fixture
-def scene(official: Any, tiny_model: Any, identity: Any, naive: NaiveAdapter) -> Scene:
-    return Scene(official, tiny_model, identity, naive)
 
 
 def masks(frames: int) -> torch.Tensor:

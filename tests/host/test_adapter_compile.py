@@ -15,7 +15,7 @@ from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.control import eased
 from torch._dynamo.backends.registry import lookup_backend
 
-from .conftest import relative_error
+from .comparing import relative_error
 from .predict import SIDES, conditioning, noise_of, predict
 
 Official = dict[str, torch.Tensor]

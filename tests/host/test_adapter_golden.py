@@ -10,7 +10,8 @@ import torch
 from faithful_instantid.instantid_core import host
 from safetensors import safe_open
 
-from .conftest import GOLDEN, relative_error
+from .comparing import relative_error
+from .conftest import GOLDEN
 from .predict import SIDES, conditioning, noise_of, predict
 
 # fp32 rounding over two implementations is near 1.5e-6.

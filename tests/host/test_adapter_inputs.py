@@ -14,7 +14,7 @@ from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import WrongInputError, WrongModelError
 from faithful_instantid.instantid_core.host.roles import KEY
 
-from .conftest import relative_error
+from .comparing import relative_error
 from .naive_adapter import NaiveAdapter, Row
 from .predict import SIDES, conditioning, noise_of, predict
 

@@ -15,24 +15,14 @@ from faithful_instantid.instantid_core.unet_layout import measure_unet
 from faithful_instantid.nodes.apply import ApplyAdapter
 from faithful_instantid.tests.golden.weights import fill
 
-from .conftest import relative_error
+from .comparing import relative_error
 from .naive_adapter import NaiveAdapter
 from .predict import SIDES
-from .test_adapter_guiders import Scene
+from .scene import Scene
 from .test_adapter_inputs import unet_of
 
 OPEN = (0.2, 0.8)
 TOLERANCE = 1e-5  # fp32 rounding
-
-
-@pytest.fixture(scope="module")
-def naive(tiny_model: Any, adapter_weights: Any) -> NaiveAdapter:
-    return NaiveAdapter(tiny_model, adapter_weights["ip_adapter"])
-
-
-@pytest.fixture
-def scene(official: Any, tiny_model: Any, identity: Any, naive: NaiveAdapter) -> Scene:
-    return Scene(official, tiny_model, identity, naive)
 
 
 # Rounding of the number format in which attention is computed, through 70 layers. An 8 bit model

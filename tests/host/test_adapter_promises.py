@@ -14,12 +14,12 @@ import pytest
 import torch
 from comfy_extras import nodes_custom_sampler
 from faithful_instantid.instantid_core import host
-from faithful_instantid.instantid_core.host.model_patch import RUN, TERMS
-from faithful_instantid.instantid_core.host.sampling_run import SamplingRun
+from faithful_instantid.instantid_core.host.model_patch import RUN, TERMS, Share, SlotAttention
+from faithful_instantid.instantid_core.host.sampling_run import RunMask, SamplingRun, View
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.unet_layout import SLOTS
 
-from .conftest import relative_error
+from .comparing import relative_error
 from .naive_adapter import layer_numbers
 from .predict import SIDES, conditioning, noise_of, predict
 
@@ -280,3 +280,23 @@ def test_what_is_resident_is_k_and_v_of_each_side_once_the_negative_shared(
     assert held == 3 * side + indices  # two people and one negative, however often applied
     # At full size: 16 tokens, 10 layers of width 640 and 60 of 1280; positive and negative.
     assert 2 * 2 * (2 * 16 * (10 * 640 + 60 * 1280)) <= 12_000_000
+
+
+def test_what_another_pack_gives_is_not_written_to_where_a_mask_leaves_a_layer_out() -> None:
+    """The first mask is too fine for the layer's grid, so the first identity adds nothing there."""
+    fine, half = torch.zeros(2, 1, 128, 128)
+    fine[0, 1, 1] = 1.0
+    half[0, :, :64] = 1.0
+    view = View((16, 16), (16, 16), (None, None), (0, 0))
+    sides = torch.randn(2, 2, 16, 64, generator=torch.Generator().manual_seed(0))
+    shares = tuple(
+        Share(sides, torch.tensor([0, 1]), 0.8, RunMask(mask, (16, 16)), view)
+        for mask in (fine, half)
+    )
+    lent = torch.ones(2, 64, 64)
+    slot = SlotAttention(lambda *_: lent, shares)
+    q = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(1))
+    extra = {"n_heads": 2, "attn_precision": None, "activations_shape": [2, 64, 8, 8]}
+    out = slot(q, q, q, extra)
+    assert torch.equal(lent, torch.ones(2, 64, 64))
+    assert not torch.equal(out, lent)

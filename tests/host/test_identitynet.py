@@ -23,7 +23,7 @@ from faithful_instantid.instantid_core.regions import FaceRegion
 from faithful_instantid.tests.golden.weights import fill
 from torch.nn.functional import interpolate
 
-from .conftest import relative_error
+from .comparing import relative_error
 from .predict import SIDES, conditioning, noise_of, predict, sigma_of
 from .recording import calls_of
 

@@ -16,7 +16,7 @@ from faithful_instantid.instantid_core.log import log_once
 
 import nodes as comfy_nodes
 
-from .conftest import relative_error
+from .comparing import relative_error
 from .predict import SIDES, conditioning, noise_of, predict
 from .recording import calls_of, contexts_of
 

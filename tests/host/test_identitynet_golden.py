@@ -13,7 +13,8 @@ from safetensors import safe_open
 
 import nodes as comfy_nodes
 
-from .conftest import GOLDEN, relative_error
+from .comparing import relative_error
+from .conftest import GOLDEN
 from .predict import SIDES, conditioning, noise_of, predict
 
 Official = dict[str, torch.Tensor]

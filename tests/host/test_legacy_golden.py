@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from nodes import ControlNetApplyAdvanced
 
-from .conftest import GOLDEN, relative_error
+from .comparing import relative_error
+from .conftest import GOLDEN
 from .given_faces import GivenFaces
 from .predict import SIDES, conditioning, noise_of, predict
 

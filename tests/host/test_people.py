@@ -26,7 +26,7 @@ from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.people import People, Person, Together, choose_faces
 from faithful_instantid.instantid_core.unet_layout import SLOTS
 
-from .conftest import relative_error
+from .comparing import relative_error
 from .predict import SIDES, conditioning, noise_of, predict
 
 Official = dict[str, torch.Tensor]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from .conftest import relative_error
+from .comparing import relative_error
 from .predict import SIDES, conditioning, noise_of, predict
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from .conftest import relative_error
+from .comparing import relative_error
 
 
 @pytest.mark.parametrize("side", ["positive", "negative"])
