@@ -5,35 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.cldm.cldm
-import comfy.controlnet
 import torch
 from torch import Tensor
 
 from .. import checks, masks
 from ..control import LayerWeights, WeightCurve
-from ..errors import WrongInputError, WrongModelError
+from ..errors import WrongInputError
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity
 from ..keypoints import Keypoints
 from ..log import log
 from ..people import People, PeopleRegion, Person, PersonRegion, Together
 from . import roles
+from .control_net_check import check_control_net
 from .hints import Hint, PeopleHint, hint_of
 from .identitynet import FaceControl, IdentityNet
 
 Conditioning = list[Any]
-
-FAMILY_OF_WIDTH = {
-    768: "Stable Diffusion 1.x",
-    1024: "Stable Diffusion 2.x",
-    1280: "the SDXL refiner",
-    2048: "SDXL",
-}
-WHERE_FROM = (
-    "Load IdentityNet with Load ControlNet Model: ControlNetModel/"
-    "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID on Hugging Face."
-)
 
 
 def apply_identitynet(
@@ -220,40 +208,3 @@ def _checked_identity(identity: object) -> Identity:
 
 def _is_all(mask: object, value: float) -> bool:
     return isinstance(mask, Tensor) and masks.is_all(mask, value)
-
-
-def check_control_net(control_net: Any, wanted: int) -> None:
-    """Raise WrongModelError unless this is a ControlNet of IdentityNet's structure."""
-    network: Any = getattr(control_net, "control_model", None)
-    if not isinstance(control_net, comfy.controlnet.ControlNet) or not isinstance(
-        network, comfy.cldm.cldm.ControlNet
-    ):
-        inside = "" if network is None else " with a network of another build"
-        raise WrongModelError(
-            f"This CONTROL_NET is {checks.kind_of(control_net)}{inside}; IdentityNet is a full "
-            f"SDXL ControlNet, no T2I adapter, control LoRA or net for Flux or SD3. {WHERE_FROM}"
-        )
-    if network.control_add_embedding is not None:
-        raise WrongModelError(
-            "This CONTROL_NET is a union ControlNet with several control types; IdentityNet has "
-            f"none. {WHERE_FROM}"
-        )
-    found = _context_width(network)
-    if found != wanted:
-        raise WrongModelError(
-            f"This ControlNet's cross-attention is {found} wide ({_family(found)}), the face "
-            f"tokens are {wanted} wide ({_family(wanted)}). {WHERE_FROM}"
-        )
-
-
-def _context_width(network: Any) -> int:
-    """The width of the context a ControlNet's cross-attention reads."""
-    return next(
-        module.in_features
-        for name, module in network.named_modules()
-        if name.endswith("attn2.to_k")
-    )
-
-
-def _family(width: int) -> str:
-    return FAMILY_OF_WIDTH.get(width, "no known family")

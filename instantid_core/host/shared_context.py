@@ -17,7 +17,7 @@ from .. import checks, masks
 from ..errors import WrongModelError
 from ..fitting import Fit
 from ..identity import Identity
-from .conditioning import WHERE_FROM, check_control_net
+from .control_net_check import WHERE_FROM, check_control_net
 from .hints import hint_of
 
 Conditioning = list[list[Any]]
