@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from .checks import readable
+from .families import family_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -66,8 +67,7 @@ def _family(shapes: Shapes) -> str:
         for key, shape in shapes.items()
         if key.endswith(("attn2.to_k.weight", "to_k_ip.weight")) and len(shape) == 2
     }
-    names = {768: "SD1.5", 1024: "SD2", 2048: "SDXL"}
-    return next((names[width] for width in widths if width in names), "unknown base")
+    return next(filter(None, map(family_of, sorted(widths))), "unknown base")
 
 
 def _kind_of_adapter(shapes: Shapes) -> Kind | None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 from torch import nn
 
 from .errors import WrongModelError
+from .families import family_of
 
 # The address of one cross-attention: block, id, index; a key of ComfyUI's `patches_replace`.
 Slot = tuple[str, int, int]
@@ -95,9 +96,9 @@ def _describe(unet: nn.Module, found: Mapping[Slot, _CrossAttention]) -> str:
         return f"of another build than a UNet ({type(unet).__name__}), as Flux and SD3 are"
     widths = sorted({attention.context_width for attention in found.values()})
     shape = f"{len(found)} cross-attentions of context width {', '.join(map(str, widths))}"
-    names = {768: "SD1.5", 1024: "SD2", 1280: "the SDXL refiner"}
-    if len(widths) == 1 and widths[0] in names:
-        return f"{names[widths[0]]} ({shape})"
-    if widths == [2048] and len(found) < len(SLOTS):
+    family = family_of(widths[0]) if len(widths) == 1 else None
+    if family == "SDXL" and len(found) < len(SLOTS):
         return f"a cut-down SDXL such as SSD-1B, Segmind-Vega or KOALA ({shape})"
+    if family not in (None, "SDXL"):
+        return f"{family} ({shape})"
     return f"a UNet of another layout ({shape})"

@@ -9,13 +9,8 @@ import comfy.controlnet
 
 from .. import checks
 from ..errors import WrongModelError
+from ..families import family_of
 
-FAMILY_OF_WIDTH = {
-    768: "Stable Diffusion 1.x",
-    1024: "Stable Diffusion 2.x",
-    1280: "the SDXL refiner",
-    2048: "SDXL",
-}
 WHERE_FROM = (
     "Load IdentityNet with Load ControlNet Model: ControlNetModel/"
     "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID on Hugging Face."
@@ -56,4 +51,4 @@ def _context_width(network: Any) -> int:
 
 
 def _family(width: int) -> str:
-    return FAMILY_OF_WIDTH.get(width, "no known family")
+    return family_of(width) or "no known family"

@@ -475,7 +475,7 @@ class TestRefusals:
         self, official: Official, identity: Identity
     ) -> None:
         text = self.refused(official, identity, control_net(context_dim=768))
-        assert "cross-attention is 768 wide (Stable Diffusion 1.x)" in text
+        assert "cross-attention is 768 wide (SD1.5)" in text
         assert "face tokens are 64 wide" in text
 
     def test_a_union_net_is_refused(self, official: Official, identity: Identity) -> None:
