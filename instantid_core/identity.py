@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from . import checks
+from .errors import WrongInputError
+
 
 @dataclass(frozen=True, eq=False)
 class IdentitySide:
@@ -46,3 +49,19 @@ class NoIdentity:
     """Stands for an identity that was bypassed: apply nodes hand on what they got, unchanged."""
 
     reason: str
+
+
+def checked_identity(embeds: object, name: str) -> Identity:
+    """Return what a FACE_EMBEDS socket brought, if it is one person's identity.
+
+    name: of the input, for the message. Raises WrongInputError for anything else, a bypassed
+    identity too.
+    """
+    if isinstance(embeds, Identity):
+        return embeds
+    if isinstance(embeds, NoIdentity):
+        raise WrongInputError(f"`{name}` is a face that was bypassed: {embeds.reason}")
+    raise WrongInputError(
+        f"`{name}` is {checks.kind_of(embeds)}; wanted one person's identity from Encode Face, "
+        "Load Identity or Mix Identities of this pack."
+    )

@@ -12,7 +12,6 @@ from ..instantid_core.embeddings import COMBINES, MEAN
 from ..instantid_core.faces import PICKS, THRESHOLD, as_analyzer
 from ..instantid_core.faces.references import ON_MISSING, LookSettings, Reference
 from ..instantid_core.host.faces import (
-    checked_identity,
     checked_references,
     encode_references,
     load_identity,
@@ -20,6 +19,7 @@ from ..instantid_core.host.faces import (
     mix_identities,
     references_of,
 )
+from ..instantid_core.identity import checked_identity
 from ..instantid_core.identity_file import save_identity
 from . import folders, sockets
 

@@ -28,7 +28,7 @@ from ..faces.references import (
     parse_weights,
     report,
 )
-from ..identity import Identity, NoIdentity
+from ..identity import Identity, NoIdentity, checked_identity
 from ..identity_file import load_embeddings
 from ..images import Picture, to_images, to_pictures
 from ..keypoints import Keypoints
@@ -71,21 +71,6 @@ def make_pick(mode: str, index: int, like: object = None) -> Pick:
 def _one_embedding(embeds: object, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     face = checked_identity(embeds, name).face_embedding
     return face.reshape(-1, face.shape[-1]).mean(dim=0).numpy()
-
-
-def checked_identity(embeds: object, name: str) -> Identity:
-    """Return what a FACE_EMBEDS socket brought, if it is one person's identity.
-
-    Raises WrongInputError otherwise.
-    """
-    if isinstance(embeds, Identity):
-        return embeds
-    if isinstance(embeds, NoIdentity):
-        raise WrongInputError(f"`{name}` is a face that was bypassed: {embeds.reason}")
-    raise WrongInputError(
-        f"`{name}` is {checks.kind_of(embeds)}; wanted one person's identity from Encode Face, "
-        "Load Identity or Mix Identities of this pack."
-    )
 
 
 def references_of(

@@ -12,13 +12,13 @@ from ..errors import WrongInputError
 from ..faces import FaceAnalyzer, Pick
 from ..faces.pick import MOST_LIKE
 from ..fitting import Fit
-from ..identity import Identity, NoIdentity
+from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import Keypoints, checked
 from ..log import log
 from ..people import BY_PLACE, NOBODY, People, Person, choose_faces
 from ..regions import FaceRegion, Outline
 from . import roles
-from .faces import ALL_FACES, checked_identity, encode_references, find_keypoints, references_of
+from .faces import ALL_FACES, encode_references, find_keypoints, references_of
 from .loading import Adapter
 
 
