@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,13 @@ def checked(keypoints: object) -> Keypoints:
             "The keypoints hold no frame at all. Connect keypoints of at least one picture."
         )
     return keypoints
+
+
+def only_frames(keypoints: Keypoints, frames: Sequence[int] | None) -> Keypoints:
+    """Return keypoints with some of their frames, in that order; None is all of them."""
+    if frames is None:
+        return keypoints
+    return replace(keypoints, frames=tuple(keypoints.frames[frame] for frame in frames))
 
 
 def drawing_scale(width: int, height: int) -> float:

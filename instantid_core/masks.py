@@ -1,9 +1,10 @@
-"""From a mask of any size to the grid of one attention layer."""
+"""Masks: what a user gives, what is made of faces, and what a layer of a network is given."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,13 +14,20 @@ from . import checks
 from .errors import WrongInputError
 
 
-@runtime_checkable
-class Region(Protocol):
+class Region(ABC):
     """Something that becomes a mask as soon as the picture's size is known."""
 
-    def render(self, width: int, height: int) -> Tensor:
-        """Return the mask for a picture of that size: (F,height,width) float32, 0..1, CPU."""
-        ...
+    @property
+    @abstractmethod
+    def frame_count(self) -> int:
+        """How many frames it has; a shorter video starts over, one frame serves all."""
+
+    @abstractmethod
+    def render(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
+        """Return the mask for a picture of that size: (F,height,width) float32, 0..1, CPU.
+
+        frames: which frames, each below `frame_count`; None is all of them.
+        """
 
 
 Mask = Tensor | Region
@@ -50,32 +58,41 @@ def checked(mask: object) -> Mask | None:
     return frames.clamp(0.0, 1.0)
 
 
-def rendered(mask: Mask, width: int, height: int) -> Tensor:
-    """Return the mask as (F,H,W) float32: a Region is rendered for a picture of that size."""
-    return mask.render(width, height) if isinstance(mask, Region) else mask
+def frame_count(mask: Mask) -> int:
+    """Return how many frames a mask has."""
+    return mask.frame_count if isinstance(mask, Region) else len(mask)
 
 
-def is_all(mask: Tensor, value: float) -> bool:
-    """Say whether every pixel of `mask` is `value`."""
-    return bool((mask == value).all())
+def rendered(mask: Mask, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
+    """Return frames of a mask as (F,H,W) float32, all of them for None.
+
+    A Region is rendered for a picture of that size, a tensor keeps its own.
+    """
+    if isinstance(mask, Region):
+        return mask.render(width, height, frames)
+    return mask if frames is None or list(frames) == list(range(len(mask))) else mask[list(frames)]
+
+
+def is_all(mask: object, value: float) -> bool:
+    """Say whether a mask is a tensor of which every pixel is `value`."""
+    return isinstance(mask, Tensor) and bool((mask == value).all())
 
 
 def resized(mask: Tensor, height: int, width: int) -> Tensor:
     """(F,H,W) -> (F,height,width) by nearest neighbour."""
-    if mask.shape[-2:] == (height, width):
-        return mask
-    return interpolate(mask[:, None], size=(height, width), mode="nearest")[:, 0]
+    return on_grid(mask, (height, width))
 
 
-def on_grid(mask: Tensor, height: int, width: int, *, smooth: bool = False) -> Tensor:
-    """(F,H,W) -> (F, height*width, 1): the layer's grid by nearest neighbour, rows first.
+def on_grid(mask: Tensor, grid: Grid, *, bilinear: bool = False) -> Tensor:
+    """(F,H,W) -> (F,h,w): a layer's grid by nearest neighbour, or bilinearly.
 
-    smooth: bilinear instead.
-
-    Source: InstantID `ip_adapter/attention_processor.py`, `F.interpolate(mode="nearest")`.
+    Source: InstantID `ip_adapter/attention_processor.py`, `F.interpolate(mode="nearest")`, and its
+    ControlNet pipeline, which resizes the region mask bilinearly.
     """
-    mode = "bilinear" if smooth else "nearest"
-    return interpolate(mask[:, None], size=(height, width), mode=mode).flatten(1)[..., None]
+    if mask.shape[-2:] == grid:
+        return mask
+    mode = "bilinear" if bilinear else "nearest"
+    return interpolate(mask[:, None], size=grid, mode=mode)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +111,6 @@ class LaidMask:
         """Whether the mask is 0 in every cell of this grid."""
         return self.values.numel() == 0
 
-    def to(self, other: Tensor) -> LaidMask:
-        """Return the same mask on the device and in the dtype of another tensor."""
-        return LaidMask(self.values.to(other), self.corner, self.grid)
-
     def cut(self, x: Tensor) -> Tensor:
         """(B,n,C) of the layer -> (B,h,w,C), the cells of the box; a view."""
         top, left = self.corner
@@ -105,13 +118,12 @@ class LaidMask:
         return x.unflatten(1, self.grid)[:, top : top + height, left : left + width]
 
 
-def laid(mask: Tensor, grid: Grid) -> LaidMask:
-    """Cut a mask (B or 1, n, 1) on a layer's grid to the cells where some row is not 0."""
-    cells = mask.unflatten(1, grid)
-    used = (cells[..., 0] != 0).any(dim=0)
+def cut_to_box(mask: Tensor) -> LaidMask:
+    """Cut a mask (B or 1, h, w) on a layer's grid to the cells where some row is not 0."""
+    used = (mask != 0).any(dim=0)
     rows, columns = _span(used.any(dim=1)), _span(used.any(dim=0))
-    box = cells[:, rows, columns].contiguous()
-    return LaidMask(box, (rows.start, columns.start), grid)
+    box = mask[:, rows, columns, None].contiguous()
+    return LaidMask(box, (rows.start, columns.start), (mask.shape[1], mask.shape[2]))
 
 
 def _span(used: Tensor) -> slice:
@@ -122,17 +134,25 @@ def _span(used: Tensor) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1)
 
 
-def grid_of(tokens: int, activations: Grid | None, latent: Grid) -> Grid:
+def halved(grid: Grid, times: int) -> Grid:
+    """Return a grid after that many convolutions of stride 2, which round up."""
+    height, width = grid
+    for _ in range(times):
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return height, width
+
+
+def grid_of(tokens: int, activations: Sequence[int] | None, latent: Grid) -> Grid:
     """Return (height, width) of a layer's grid of `tokens` cells.
 
-    activations: (height, width) that the layer's block reports, where it does.
+    activations: the shape (..., height, width) that the layer's block reports, where it does.
     latent: (height, width) of the latent; it is halved, rounding up, until the cells fit.
     """
-    if activations is not None and activations[0] * activations[1] == tokens:
-        return activations
+    if activations is not None and activations[-2] * activations[-1] == tokens:
+        return activations[-2], activations[-1]
     height, width = latent
     while height * width > tokens and max(height, width) > 1:
-        height, width = (height + 1) // 2, (width + 1) // 2
+        height, width = halved((height, width), 1)
     if height * width != tokens:
         raise WrongInputError(
             f"The mask cannot be laid over a layer of {tokens} cells in a latent of "

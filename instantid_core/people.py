@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from . import checks
+from . import checks, masks
 from .errors import WrongInputError
 from .fitting import Fit, fit
 from .identity import Identity
-from .keypoints import FacePoints, Keypoints
-from .masks import Mask, rendered, resized
+from .keypoints import FacePoints, Keypoints, only_frames
+from .masks import Mask, Region
 from .regions import OFFICIAL, Outline, draw_regions
 
 BY_PLACE = -1  # of `choose_faces`: each person takes the face of their own place in the list
@@ -120,10 +120,10 @@ def all_faces(people: Sequence[Person], width: int, height: int, mode: Fit) -> K
     return Keypoints(width, height, frames)
 
 
-class Together:
+class PeopleMasks:
     """Where each of several people may work: masks that sum to at most 1.
 
-    Where masks overlap they share, in proportion; what no mask covers belongs to nobody.
+    Where masks overlap they are divided in proportion; what no mask covers belongs to nobody.
     """
 
     def __init__(self, people: Sequence[Person], mode: Fit, limit: Mask | None = None) -> None:
@@ -132,60 +132,87 @@ class Together:
         self._fit = mode
         self._limit = limit
 
-    def shares(self, width: int, height: int) -> Tensor:
-        """Return (P,F,height,width) float32 in 0..1, on the CPU; sums over P are at most 1."""
+    @property
+    def frame_count(self) -> int:
+        """The frames of the longest of everybody's masks; shorter ones start over."""
+        counts = [_own_frame_count(person) for person in self._people]
+        if self._limit is not None:
+            counts.append(masks.frame_count(self._limit))
+        return max(counts)
+
+    def render(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
+        """Return (P,F,height,width) float32 in 0..1, on the CPU; sums over P are at most 1.
+
+        frames: which ones, each below `frame_count`; None is all of them.
+        """
+        frames = range(self.frame_count) if frames is None else frames
         fitted = fitted_faces(self._people, width, height, self._fit)
-        masks = [
-            _own_mask(person, faces, width, height)
+        own = [
+            _own_mask(person, faces, width, height, frames)
             for person, faces in zip(self._people, fitted, strict=True)
         ]
-        limit = [] if self._limit is None else [_sized(self._limit, width, height)]
-        count = max(len(mask) for mask in (*masks, *limit))
-        stacked = torch.stack([_frames(mask, count) for mask in masks])
+        stacked = torch.stack(own)
         stacked = stacked / stacked.sum(dim=0).clamp(min=1.0)
-        return stacked * _frames(limit[0], count) if limit else stacked
+        if self._limit is None:
+            return stacked
+        return stacked * _sized(self._limit, width, height, frames)
 
 
 @dataclass(frozen=True, eq=False)
-class PersonRegion:
+class PersonRegion(Region):
     """The part of a picture that is one person's, as soon as its size is known."""
 
-    together: Together
+    everybody: PeopleMasks
     index: int
 
-    def render(self, width: int, height: int) -> Tensor:
+    @property
+    def frame_count(self) -> int:
+        """As everybody's together."""
+        return self.everybody.frame_count
+
+    def render(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
         """Return the mask for a picture of that size: (F,height,width) float32 in 0..1, CPU."""
-        return self.together.shares(width, height)[self.index]
+        return self.everybody.render(width, height, frames)[self.index]
 
 
 @dataclass(frozen=True, eq=False)
-class PeopleRegion:
+class PeopleRegion(Region):
     """The parts of a picture that are anybody's, each with a factor: where people's sum acts."""
 
-    together: Together
+    everybody: PeopleMasks
     factors: tuple[float, ...]
 
-    def render(self, width: int, height: int) -> Tensor:
+    @property
+    def frame_count(self) -> int:
+        """As everybody's together."""
+        return self.everybody.frame_count
+
+    def render(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
         """Return the mask for a picture of that size: (F,height,width) float32, CPU."""
         factors = torch.tensor(self.factors).view(-1, 1, 1, 1)
-        return (self.together.shares(width, height) * factors).sum(dim=0)
+        return (self.everybody.render(width, height, frames) * factors).sum(dim=0)
 
 
-def _own_mask(person: Person, faces: Keypoints | None, width: int, height: int) -> Tensor:
-    """(F,height,width): a person's mask before anything is shared."""
+def _own_frame_count(person: Person) -> int:
     if person.mask is not None:
-        return _sized(person.mask, width, height)
+        return masks.frame_count(person.mask)
+    return 1 if person.faces is None else len(person.faces.frames)
+
+
+def _own_mask(
+    person: Person, faces: Keypoints | None, width: int, height: int, frames: Sequence[int]
+) -> Tensor:
+    """(F,height,width): a person's mask before what overlaps is divided."""
+    if person.mask is not None:
+        return _sized(person.mask, width, height, frames)
     if faces is None:
-        return torch.ones(1, height, width)
-    return draw_regions(faces, person.outline)
+        return torch.ones(len(frames), height, width)
+    own = only_frames(faces, [frame % len(faces.frames) for frame in frames])
+    return draw_regions(own, person.outline)
 
 
-def _sized(mask: Mask, width: int, height: int) -> Tensor:
-    return resized(rendered(mask, width, height), height, width)
-
-
-def _frames(mask: Tensor, count: int) -> Tensor:
-    """(F,H,W) -> (count,H,W); a shorter mask starts over."""
-    if len(mask) == count:
-        return mask
-    return mask[torch.arange(count) % len(mask)]
+def _sized(mask: Mask, width: int, height: int, frames: Sequence[int]) -> Tensor:
+    """(F,height,width): frames of a mask; a shorter one starts over."""
+    count = masks.frame_count(mask)
+    own = masks.rendered(mask, width, height, [frame % count for frame in frames])
+    return masks.resized(own, height, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -13,7 +14,8 @@ from torch import Tensor
 from . import checks
 from .errors import WrongInputError
 from .fitting import Fit, fit
-from .keypoints import FacePoints, Keypoints
+from .keypoints import FacePoints, Keypoints, only_frames
+from .masks import Region
 
 
 class Shape(str, Enum):
@@ -57,7 +59,7 @@ OFFICIAL = Outline()
 
 
 @dataclass(frozen=True, eq=False)
-class FaceRegion:
+class FaceRegion(Region):
     """The faces of keypoints, filled: where the official demos let InstantID act.
 
     Source: `control_mask` in the official infer_full.py, which is the outline BOX without padding
@@ -69,9 +71,15 @@ class FaceRegion:
     fit: Fit = Fit.CROP
     outline: Outline = field(default=OFFICIAL)
 
-    def render(self, width: int, height: int) -> Tensor:
+    @property
+    def frame_count(self) -> int:
+        """The frames of the keypoints."""
+        return len(self.keypoints.frames)
+
+    def render(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
         """Return the mask for a picture of that size: (F,height,width) float32 in 0..1, CPU."""
-        return draw_regions(fit(self.keypoints, width, height, self.fit), self.outline)
+        fitted = fit(self.keypoints, width, height, self.fit)
+        return draw_regions(only_frames(fitted, frames), self.outline)
 
 
 def draw_regions(fitted: Keypoints, outline: Outline = OFFICIAL) -> Tensor:

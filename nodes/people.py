@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..instantid_core.faces import as_analyzer
 from ..instantid_core.faces.pick import MOST_LIKE
 from ..instantid_core.host.people import Place, carry_person, person_from_photos, with_person
+from ..instantid_core.host.rows import AS_ON_MODEL
 from ..instantid_core.people import BY_PLACE, ORDERS
 from ..instantid_core.regions import Outline, Shape
 from . import sockets
@@ -180,18 +181,31 @@ class ConditioningPerson(io.ComfyNode):
             category="InstantID/people",
             description="Give a regional prompt (made with ComfyUI's mask or area nodes) a person "
             "of its own: where this conditioning works, the adapter draws this person instead of "
-            "the one on the model. The model needs Apply InstantID Adapter.",
+            "the one on the model. It does nothing unless the sampler's model comes from Apply "
+            "InstantID or Apply InstantID Adapter.",
             search_aliases=["instantid", "regional prompt", "region"],
             inputs=[
                 io.Conditioning.Input("conditioning", tooltip="A positive prompt for a region."),
                 sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                io.Float.Input(
+                    "weight",
+                    default=AS_ON_MODEL,
+                    min=AS_ON_MODEL,
+                    max=5.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="How strongly the adapter draws this person, 0.8 is a good value. -1: "
+                    "as strongly as the first person on the model.",
+                ),
             ],
             outputs=[io.Conditioning.Output()],
         )
 
     @classmethod
-    def execute(cls, conditioning: Any, face_embeds: Any) -> io.NodeOutput:
-        return io.NodeOutput(carry_person(conditioning, face_embeds))
+    def execute(
+        cls, conditioning: Any, face_embeds: Any, weight: float = AS_ON_MODEL
+    ) -> io.NodeOutput:
+        return io.NodeOutput(carry_person(conditioning, face_embeds, weight))
 
 
 NODES: list[type[io.ComfyNode]] = [AddPerson, PersonFromPhotos, ConditioningPerson]

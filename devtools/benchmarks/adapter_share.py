@@ -17,7 +17,8 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 
 from ...instantid_core.host import apply_adapter
-from ...instantid_core.host.model_patch import RUN, SlotAttention
+from ...instantid_core.host.adapter_call import SlotAttention
+from ...instantid_core.host.sampling import RUN
 from . import models as m
 from .timing import Clock
 

@@ -12,14 +12,15 @@ from .. import checks, masks
 from ..control import LayerWeights, WeightCurve
 from ..errors import WrongInputError
 from ..fitting import Fit
-from ..identity import Identity, NoIdentity
+from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import Keypoints
 from ..log import log
-from ..people import People, PeopleRegion, Person, PersonRegion, Together
-from . import roles
-from .control_net_check import check_control_net
+from ..people import People, PeopleMasks, PeopleRegion, Person, PersonRegion
+from . import rows
+from .control_net_check import check_control_net, warn_of_keyframes
 from .hints import Hint, PeopleHint, hint_of
 from .identitynet import FaceControl, IdentityNet
+from .windows import Window
 
 Conditioning = list[Any]
 
@@ -64,21 +65,20 @@ def apply_identitynet(
     layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
     curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
     strength = checks.number(strength, "strength")
-    start_percent = checks.number(start_percent, "start_percent")
-    end_percent = checks.number(end_percent, "end_percent")
+    window = Window.checked(start_percent, end_percent)
     how = _How(masks.checked(mask), fit, layers, curve)
     controls = _controls(identity, hint, how, one_by_one)
     check_control_net(control_net, controls[0][0].positive.shape[-1])
-    never_open = start_percent >= 1.0 or end_percent <= 0.0 or start_percent > end_percent
-    off = curve is not None and curve.is_off
-    if never_open or off or _is_all(mask, 0.0):
+    reason = _reason_for_no_effect(strength, window, how)
+    if reason:
+        log.info("IdentityNet is not applied: %s", reason)
         return positive, negative
-    window = (start_percent, end_percent)
+    warn_of_keyframes(control_net)
     for face, factor in controls:
         if strength * factor != 0:
             chain = _Chain(control_net, face, float(strength * factor), window)
-            positive = [chain.attached(entry, roles.POSITIVE) for entry in positive]
-            negative = [chain.attached(entry, roles.NEGATIVE) for entry in negative]
+            positive = [chain.attached(entry, rows.POSITIVE) for entry in positive]
+            negative = [chain.attached(entry, rows.NEGATIVE) for entry in negative]
     return positive, negative
 
 
@@ -97,25 +97,25 @@ def _controls(
 ) -> list[tuple[FaceControl, float]]:
     """Return what is to be chained, each with its factor on the strength."""
     if not isinstance(identity, People):
-        single = _checked_identity(identity)
-        mask = None if _is_all(how.mask, 1.0) else how.mask
+        single = checked_identity(identity, "face_embeds")
+        mask = None if masks.is_all(how.mask, 1.0) else how.mask
         return [(_face_control(single, hint_of(hint, how.fit), mask, how), 1.0)]
     persons = identity.persons
-    together = Together(persons, how.fit, how.mask)
+    everybody = PeopleMasks(persons, how.fit, how.mask)
     if one_by_one or len(persons) == 1:
         return [
             (
                 _face_control(
                     person.identity,
                     _hint_of_people(persons, hint, how.fit, only=i),
-                    PersonRegion(together, i),
+                    PersonRegion(everybody, i),
                     how,
                 ),
                 person.strength,
             )
             for i, person in enumerate(persons)
         ]
-    return [(_group_control(persons, together, hint, how), 1.0)]
+    return [(_group_control(persons, everybody, hint, how), 1.0)]
 
 
 def _face_control(
@@ -132,7 +132,7 @@ def _face_control(
 
 
 def _group_control(
-    persons: tuple[Person, ...], together: Together, hint: object, how: _How
+    persons: tuple[Person, ...], everybody: PeopleMasks, hint: object, how: _How
 ) -> FaceControl:
     """Return the one control of several people."""
     sides = [(p.identity.positive.tokens, p.identity.negative.tokens) for p in persons]
@@ -140,10 +140,10 @@ def _group_control(
         positive=torch.cat([positive for positive, _ in sides], dim=1),
         negative=torch.cat([negative for _, negative in sides], dim=1),
         hint=_hint_of_people(persons, hint, how.fit),
-        mask=PeopleRegion(together, tuple(person.strength for person in persons)),
+        mask=PeopleRegion(everybody, tuple(person.strength for person in persons)),
         layers=how.layers,
         curve=how.curve,
-        people=Together(persons, how.fit),
+        people=PeopleMasks(persons, how.fit),
         counts=tuple(positive.shape[1] for positive, _ in sides),
     )
 
@@ -156,10 +156,10 @@ def _hint_of_people(
 
 
 class _Chain:
-    """Makes one IdentityNet for each chain it meets, so that both sides are batched together."""
+    """Makes one IdentityNet for each chain it meets, so that both sides are batched everybody."""
 
     def __init__(
-        self, control_net: Any, face: FaceControl, strength: float, window: tuple[float, float]
+        self, control_net: Any, face: FaceControl, strength: float, window: Window
     ) -> None:
         self._source = control_net
         self._face = face
@@ -172,13 +172,13 @@ class _Chain:
         text, options = entry
         net = self._behind(options.get("control"))
         control = {"control": net, "control_apply_to_uncond": False}
-        return [text, {**roles.tagged(options, role), **control}]
+        return [text, {**rows.tagged(options, role), **control}]
 
     def _behind(self, previous: Any) -> IdentityNet:
         if previous not in self._made:
             net = IdentityNet(self._source, self._face)
             net.strength = self._strength
-            net.timestep_percent_range = self._window
+            net.timestep_percent_range = (self._window.start, self._window.end)
             net.set_previous_controlnet(previous)
             self._made[previous] = net
         return self._made[previous]
@@ -197,14 +197,11 @@ def _reason_to_do_nothing(identity: object, hint: object) -> str:
     return ""
 
 
-def _checked_identity(identity: object) -> Identity:
-    if isinstance(identity, Identity):
-        return identity
-    raise WrongInputError(
-        f"The face embedding is {checks.kind_of(identity)}, none of this pack. Connect this pack's "
-        "Encode Face."
-    )
-
-
-def _is_all(mask: object, value: float) -> bool:
-    return isinstance(mask, Tensor) and masks.is_all(mask, value)
+def _reason_for_no_effect(strength: float, window: Window, how: _How) -> str:
+    if strength == 0:
+        return "its strength is 0."
+    if window.never_opens:
+        return window.reason
+    if masks.is_all(how.mask, 0.0):
+        return "its mask is empty."
+    return "its weight curve is 0 all the time." if how.curve and how.curve.is_off else ""

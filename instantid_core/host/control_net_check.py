@@ -10,6 +10,7 @@ import comfy.controlnet
 from .. import checks
 from ..errors import WrongModelError
 from ..families import family_of
+from ..log import warn
 
 WHERE_FROM = (
     "Load IdentityNet with Load ControlNet Model: ControlNetModel/"
@@ -52,3 +53,21 @@ def _context_width(network: Any) -> int:
 
 def _family(width: int) -> str:
     return family_of(width) or "no known family"
+
+
+def warn_of_keyframes(control_net: Any) -> None:
+    """Warn if the net brings Advanced-ControlNet's keyframes, which IdentityNet does not read."""
+    keyframes = getattr(getattr(control_net, "timestep_keyframes", None), "keyframes", [])
+    parts = ("control_weights", "latent_keyframes", "mask_hint_orig")
+    said = [
+        keyframe
+        for keyframe in keyframes
+        if getattr(keyframe, "strength", 1.0) != 1.0
+        or any(getattr(keyframe, part, None) is not None for part in parts)
+    ]
+    if said or len(keyframes) > 1:
+        warn(
+            "IdentityNet does not read the keyframes of Advanced-ControlNet's loader. Use "
+            "start_percent, end_percent, mask, InstantID Weight Curve and InstantID Layer Weights "
+            "of the Apply node instead, and ComfyUI's Load ControlNet Model."
+        )

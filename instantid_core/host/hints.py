@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from .. import checks
 from ..errors import WrongInputError
 from ..fitting import Fit, fit, official_canvas, warn_of_small_faces
-from ..keypoints import Keypoints, checked, draw_frames
+from ..keypoints import Keypoints, checked, draw_frames, only_frames
 from ..people import Person, all_faces, fitted_faces
 
 
@@ -23,15 +24,26 @@ class DrawnHint:
     keypoints: Keypoints
     fit: Fit
 
+    @property
+    def frame_count(self) -> int:
+        """How many frames it has; a shorter video starts over."""
+        return len(self.keypoints.frames)
+
     @cached_property
     def original(self) -> Tensor:
         """(B,3,H,W) float32 in 0..1: the drawing on the official canvas of the source's aspect."""
-        canvas = official_canvas(self.keypoints.width, self.keypoints.height)
-        return _picture(fit(self.keypoints, *canvas, self.fit)).movedim(-1, 1)
+        return self.at(*official_canvas(self.keypoints.width, self.keypoints.height))
 
-    def at(self, width: int, height: int) -> Tensor:
-        """(B,3,height,width) float32 in 0..1: the drawing for a picture of that size."""
-        return drawn(self.keypoints, width, height, self.fit).movedim(-1, 1)
+    def fitted(self, width: int, height: int) -> Keypoints:
+        """Return the faces of every frame on a picture of that size."""
+        return fit(self.keypoints, width, height, self.fit)
+
+    def at(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
+        """(B,3,height,width) float32 in 0..1: the drawing for a picture of that size.
+
+        frames: which ones, each below `frame_count`; None is all of them.
+        """
+        return _picture(only_frames(self.fitted(width, height), frames)).movedim(-1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,22 +55,38 @@ class ImageHint:
 
     original: Tensor
 
-    def at(self, width: int, height: int) -> Tensor:
+    @property
+    def frame_count(self) -> int:
+        """How many frames it has; a shorter video starts over."""
+        return len(self.original)
+
+    def fitted(self, width: int, height: int) -> Keypoints:
+        """Return no faces: where they are in a picture is not known."""
+        return Keypoints(width, height, ((),))
+
+    def at(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
         """(B,3,height,width): cut to the picture's aspect and resized as ComfyUI does hints."""
-        return resized(self.original, width, height)
+        own = self.original if frames is None else self.original[list(frames)]
+        return resized(own, width, height)
 
 
 @dataclass(frozen=True, eq=False)
 class PeopleHint:
     """The faces of several people in one drawing.
 
-    only: the place in the list of the one who is drawn; None is everybody. All share one fit, so
-    that drawings of single people match the drawing of all.
+    only: the place in the list of the one who is drawn; None is everybody. All have one fit in
+    common, so that drawings of single people match the drawing of all.
     """
 
     people: tuple[Person, ...]
     fit: Fit
     only: int | None = None
+
+    @property
+    def frame_count(self) -> int:
+        """The frames of the longest of the drawn people's videos; a shorter one starts over."""
+        drawn = self.people if self.only is None else self.people[self.only : self.only + 1]
+        return max((len(p.faces.frames) for p in drawn if p.faces is not None), default=1)
 
     @cached_property
     def original(self) -> Tensor:
@@ -66,15 +94,19 @@ class PeopleHint:
         faces = next(person.faces for person in self.people if person.faces is not None)
         return self.at(*official_canvas(faces.width, faces.height))
 
-    def at(self, width: int, height: int) -> Tensor:
-        """(B,3,height,width) float32 in 0..1: the drawing for a picture of that size."""
+    def fitted(self, width: int, height: int) -> Keypoints:
+        """Return the faces of every frame on a picture of that size."""
         if self.only is None:
-            fitted = all_faces(self.people, width, height, self.fit)
-        else:
-            own = fitted_faces(self.people, width, height, self.fit)[self.only]
-            fitted = Keypoints(width, height, ((),)) if own is None else own
-        warn_of_small_faces(fitted)
-        return _picture(fitted).movedim(-1, 1)
+            return all_faces(self.people, width, height, self.fit)
+        own = fitted_faces(self.people, width, height, self.fit)[self.only]
+        return Keypoints(width, height, ((),)) if own is None else own
+
+    def at(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
+        """(B,3,height,width) float32 in 0..1: the drawing for a picture of that size.
+
+        frames: which ones, each below `frame_count`; None is all of them.
+        """
+        return _picture(only_frames(self.fitted(width, height), frames)).movedim(-1, 1)
 
 
 Hint = DrawnHint | ImageHint | PeopleHint

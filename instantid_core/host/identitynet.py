@@ -7,28 +7,41 @@ stay apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import comfy.controlnet
 import comfy.model_base
-import comfy.utils
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from .. import masks
 from ..control import LayerWeights, PercentTable, WeightCurve
 from ..errors import WrongModelError
-from ..log import log_once
-from ..people import Together
-from . import roles
+from ..fitting import warn_of_small_faces
+from ..log import warn
+from ..mask_layout import (
+    FRAMES_AT_ONCE,
+    LATENT_SCALE,
+    MaskLayout,
+    Recent,
+    Rectangle,
+    View,
+    packed_to,
+)
+from ..people import PeopleMasks
+from . import rows as row_tags
+from .adapter_run import MASKS_LEFT_OUT
 from .control_blocks import encode_hint, run_blocks
 from .hints import Hint, resized
-from .shared_attention import Shares, replacements
+from .people_attention import PeopleAttention, PeopleCells, replacements
+from .rows import Rows
+from .sampling import sampling_hooks
 
-LATENT_SCALE = 8
 Residuals = dict[str, list[Any]]
+ENCODED_MEMORY = 256 * 2**20  # bytes of encoded hints that are kept for a sampling's next calls
+RESIDUAL_LEVELS = (0, 1, 2)  # how often the latent is halved where residuals are
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,109 +61,85 @@ class FaceControl:
     mask: masks.Mask | None
     layers: LayerWeights | None = None
     curve: WeightCurve | None = None
-    people: Together | None = None
+    people: PeopleMasks | None = None
     counts: tuple[int, ...] = ()
 
     @property
     def tokens(self) -> Tensor:
         """(2,N,D), indexed by role."""
-        sides = {roles.NEGATIVE: self.negative, roles.POSITIVE: self.positive}
+        sides = {row_tags.NEGATIVE: self.negative, row_tags.POSITIVE: self.positive}
         return torch.cat([sides[role] for role in sorted(sides)])
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
-    """One evaluation: B rows of `chunks` conditionings, and what ComfyUI tells about them.
+class Evaluation:
+    """One evaluation of B rows.
 
-    x: (B,4,h,w) unscaled latents. sigmas: (B,). cond: tensors of B rows by name.
+    x: (B,4,h,w) unscaled latents. sigmas: (B,). cond: tensors of B rows by name. rows: what each
+    row shows.
     """
 
     x: Tensor
     sigmas: Tensor
     cond: dict[str, Any]
-    chunks: int
-    options: dict[str, Any]
+    rows: Rows
 
     @property
     def picture_size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
+        """(width, height) of the rows, in pixels."""
         return self.x.shape[-1] * LATENT_SCALE, self.x.shape[-2] * LATENT_SCALE
 
-    @property
-    def roles(self) -> Tensor:
-        """(B,) int64 on the device of x: negative or positive, by the tag of each row."""
-        rows = self.x.shape[0]
-        tag = self.cond.get(roles.KEY)
-        if tag is not None:
-            found = tag[:, 0].to(device=self.x.device, dtype=torch.int64)
-            found = found.clamp(max=roles.POSITIVE)  # a person of the conditioning's is positive
-            return comfy.utils.repeat_to_batch_size(found, rows)
-        log_once(
-            "A sampler calls IdentityNet without InstantID's tags: positive and negative are told "
-            "by their position, as other packs do."
-        )
-        chunks = self.options.get("cond_or_uncond") or [0]
-        order = [roles.POSITIVE if chunk == 0 else roles.NEGATIVE for chunk in chunks]
-        return torch.tensor(order, device=self.x.device).repeat_interleave(rows // len(order))
 
-    def for_rows(self, frames: Tensor) -> Tensor:
-        """(F,...) -> (B,...): the frame of each row; a short video starts over, one serves all."""
-        if frames.shape[0] == 1:
-            return frames
-        images = self.x.shape[0] // self.chunks
-        window = getattr(self.options.get("context_window"), "index_list", None)
-        listed = window if window is not None and len(window) == images else range(images)
-        picked = torch.tensor([index % frames.shape[0] for index in listed] * self.chunks)
-        return frames.index_select(0, picked.to(frames.device))
+@dataclass(frozen=True, eq=False)
+class ResidualMasks:
+    """A region mask on the grid of every residual: (B or 1,1,h,w) each."""
 
-
-class GridMask:
-    """A region mask at one picture size, on the grid of every residual that asked."""
-
-    def __init__(self, mask: masks.Mask, width: int, height: int) -> None:
-        self.size = (width, height)
-        self._frames = masks.rendered(mask, width, height)
-        self._grids: dict[tuple[int, int], Tensor] = {}
-        self.is_empty = masks.is_all(self._frames, 0.0)
-        self.is_full = masks.is_all(self._frames, 1.0)
+    by_grid: dict[masks.Grid, Tensor]
+    is_empty: bool
 
     def on(self, residual: Tensor) -> Tensor:
-        """Return the mask for a residual (B,C,h,w): (F,1,h,w) in its dtype, on its device.
-
-        Source: the official ControlNet pipeline, which resizes the region mask bilinearly.
-        """
-        height, width = residual.shape[-2:]
-        if (height, width) not in self._grids:
-            grid = interpolate(self._frames[:, None], size=(height, width), mode="bilinear")
-            self._grids[height, width] = grid.to(residual)
-        return self._grids[height, width]
+        """Return a residual (B,C,h,w), masked."""
+        return residual * self.by_grid[residual.shape[-2], residual.shape[-1]]
 
 
-@dataclass
-class _Run:
-    """What is made once while sampling and dropped afterwards.
+class _Kept:
+    """What is made once while sampling and dropped afterwards, on one device in one dtype."""
 
-    hint: the current hint, if it was made of this net's own keypoints or image; guided: that hint
-    encoded.
-    """
+    def __init__(self, face: FaceControl, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.tokens = face.tokens.to(device=device, dtype=dtype)
+        self._rows: dict[tuple[int, ...], Tensor] = {}
+        self.encoded: Recent[View, Tensor] = Recent(ENCODED_MEMORY)
+        self.layout = None if face.mask is None else MaskLayout(face.mask, bilinear=True)
+        self.masks: Recent[View, ResidualMasks] = Recent()
+        self.cells = None if face.people is None else PeopleCells(face.people, face.counts)
+        self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
+        self.drawn = False
+        self._told: set[str] = set()
 
-    tokens: Tensor | None = None
-    hint: Tensor | None = None
-    guided: Tensor | None = None
-    mask: GridMask | None = None
-    shares: Shares | None = None
+    def rows_of(self, sides: tuple[int, ...]) -> Tensor:
+        """(B,) int64 on the device: the side of each row; made once for each order of sides."""
+        if sides not in self._rows:
+            self._rows[sides] = torch.tensor(sides).to(self.device)
+        return self._rows[sides]
+
+    def tell_once(self, text: str) -> None:
+        """Warn, the first time in a sampling."""
+        if text not in self._told:
+            self._told.add(text)
+            warn(text)
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
     """The CONTROL_NET of InstantID with its own face tokens, region mask and keypoints.
 
-    Shares the network with the CONTROL_NET it is made of; strength, window and chain are
+    Has the network in common with the CONTROL_NET it is made of; strength, window and chain are
     ComfyUI's own. Tokens are chosen row by row, hence one object serves positive and negative.
     """
 
     def __init__(self, control_net: Any, face: FaceControl) -> None:
         self.face = face
-        self._run = _Run()
+        self._kept: _Kept | None = None
         self._percents: PercentTable | None = None
         super().__init__(
             None,
@@ -159,6 +148,12 @@ class IdentityNet(comfy.controlnet.ControlNet):
         )
         self.control_model = control_net.control_model
         self.control_model_wrapped = control_net.control_model_wrapped
+        self.extra_hooks = sampling_hooks()
+        # AnimateDiff-Evolved refuses a net without these, and sets them for every window; which
+        # frames a row shows is read where everything else about it is.
+        self.sub_idxs: list[int] | None = None
+        self.full_latent_length = 0
+        self.context_length = 0
 
     @property
     def cond_hint_original(self) -> Tensor:
@@ -169,9 +164,15 @@ class IdentityNet(comfy.controlnet.ControlNet):
     def cond_hint_original(self, hint: Tensor | None) -> None:
         replaces = hint is not None and hint is not self.face.hint.original
         self._given_hint = hint if replaces else None
+        self._kept = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether, before a sampling, somebody set a hint: then it is of a cut of the picture."""
+        return self._given_hint is not None or self.cond_hint is not None
 
     def copy(self) -> IdentityNet:
-        """Return a copy that shares network, tokens and hint, at the start of a chain."""
+        """Return a copy with the same network, tokens and hint, at the start of a chain."""
         other = IdentityNet(self, self.face)
         self.copy_to(other)
         return other
@@ -183,9 +184,16 @@ class IdentityNet(comfy.controlnet.ControlNet):
             self._percents = PercentTable(percent_to_timestep_function)
 
     def cleanup(self) -> None:
-        """Forget what was made for one sampling."""
+        """Forget what was made for one sampling, with the whole chain."""
         super().cleanup()
-        self._run = _Run()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was made for one sampling, also where it was cancelled or failed."""
+        self.cond_hint = None
+        self._kept = None
+        for clone in getattr(self, "multigpu_clones", {}).values():
+            clone.forget()
 
     def get_control(
         self,
@@ -208,20 +216,28 @@ class IdentityNet(comfy.controlnet.ControlNet):
         factor = self._curve_factor(t)
         if self.strength == 0.0 or factor == 0.0 or not self._is_open(t):
             return previous
-        call = Call(x_noisy, t, cond, batched_number, transformer_options)
-        hint = self._hint_for(call)
-        mask = self._mask_for(call, hint)
-        if mask is not None and mask.is_empty:
+        rows = row_tags.read(x_noisy, cond, transformer_options, batched_number)
+        call = Evaluation(x_noisy, t, cond, rows)
+        kept = self._kept_on(x_noisy.device)
+        region = self._region_masks(call, kept)
+        if region is not None and region.is_empty:
             return previous
-        residuals = self._weighted(self._evaluate(call, hint), factor)
-        if mask is not None and not mask.is_full:
+        residuals = self._weighted(self._evaluate(call, kept), factor)
+        if region is not None:
             for part, tensors in residuals.items():
-                residuals[part] = [x * call.for_rows(mask.on(x)) for x in tensors]
+                residuals[part] = [region.on(x) for x in tensors]
         return self.control_merge(residuals, previous, output_dtype=None)
 
     @property
     def _dtype(self) -> torch.dtype:
         return self.manual_cast_dtype or self.control_model.dtype
+
+    def _kept_on(self, device: torch.device) -> _Kept:
+        """Return what this sampling keeps on a device."""
+        kept = self._kept
+        if kept is None or kept.device != device or kept.dtype != self._dtype:
+            kept = self._kept = _Kept(self.face, device, self._dtype)
+        return kept
 
     def _is_open(self, sigmas: Tensor) -> bool:
         """Whether the window is open; reads the device only if there is a window."""
@@ -250,64 +266,84 @@ class IdentityNet(comfy.controlnet.ControlNet):
             "output": [weighted(x, block) for block, x in enumerate(residuals["output"])],
         }
 
-    def _hint_for(self, call: Call) -> Tensor:
-        """Return the current hint, (F,3,H,W) in 0..1 at the picture's size.
+    def _foreign_hint(self, call: Evaluation) -> Tensor | None:
+        """Return the current hint (F,3,H,W) if somebody set one of the rows' size."""
+        width, height = call.picture_size
+        hint: Tensor | None = self.cond_hint
+        return hint if hint is not None and hint.shape[-2:] == (height, width) else None
+
+    def _encoded_hint(self, call: Evaluation, kept: _Kept) -> Tensor:
+        """Return the hint as the first block is given it, (B or 1,C,h,w).
 
         What somebody else set is used: the current hint if it has the right size, else the
-        original. Only what nobody replaced is drawn.
+        original. Only what nobody replaced is drawn, for the frames and the part that the rows
+        show, and encoded once while it stays the same.
         """
-        width, height = call.picture_size
-        if self.cond_hint is None or self.cond_hint.shape[-2:] != (height, width):
-            if self._given_hint is None:
-                hint = self.face.hint.at(width, height)
-            else:
-                hint = resized(self._given_hint, width, height)
-            hint = hint.to(device=call.x.device, dtype=self._dtype)
-            self.cond_hint = hint
-            self._run.hint = hint if self._given_hint is None else None
-            self._run.guided = None
-        return self.cond_hint
+        foreign = self._foreign_hint(call)
+        if foreign is not None:
+            return self._encode(_for_rows(foreign, call.rows.frames), kept)
+        view = call.rows.known_view
+        encoded = kept.encoded.get(view)
+        if encoded is None:
+            encoded = self._encode_own(view, call, kept)
+            kept.encoded.put(view, encoded, encoded.nbytes)
+        return encoded
 
-    def _is_own(self, hint: Tensor) -> bool:
-        """Whether nobody else made this hint."""
-        return hint is self._run.hint
+    def _encode_own(self, view: View, call: Evaluation, kept: _Kept) -> Tensor:
+        """Encode the original that somebody replaced, or what is drawn for a view."""
+        if self._given_hint is not None:
+            shown = resized(self._given_hint, *call.picture_size)
+            return self._encode(_for_rows(shown, view.frames), kept)
+        hint, count = self.face.hint, self.face.hint.frame_count
+        if not kept.drawn:
+            kept.drawn = True
+            warn_of_small_faces(hint.fitted(*view.picture_size))
+        rows = list(zip(view.rectangles, (frame % count for frame in view.frames), strict=True))
+        distinct = list(dict.fromkeys(rows))
+        repeats = len(rows) // len(distinct)
+        if distinct * repeats != rows:
+            distinct, repeats = rows, 1
+        encoded: list[Tensor] = []
+        for start in range(0, len(distinct), FRAMES_AT_ONCE):
+            some = distinct[start : start + FRAMES_AT_ONCE]
+            drawn = hint.at(*view.picture_size, [frame for _, frame in some])
+            parts = [_cut(one, rectangle) for one, (rectangle, _) in zip(drawn, some, strict=True)]
+            encoded.append(self._encode(torch.stack(parts), kept))
+        every = torch.cat(encoded) if len(encoded) > 1 else encoded[0]
+        return every if len(distinct) == 1 or repeats == 1 else every.repeat(repeats, 1, 1, 1)
 
-    def _guided(self, call: Call, hint: Tensor) -> Tensor:
-        """Encode the hint: (B or 1,C,h,w); an own one of one frame only once while sampling."""
-        if self._run.guided is not None and self._is_own(hint):
-            return self._run.guided
-        rows = call.for_rows(hint).to(device=call.x.device, dtype=self._dtype)
-        guided = encode_hint(self.control_model, rows)
-        if self._is_own(hint) and hint.shape[0] == 1:
-            self._run.guided = guided
-        return guided
+    def _encode(self, hint: Tensor, kept: _Kept) -> Tensor:
+        hint = hint.to(device=kept.device, dtype=kept.dtype).contiguous()
+        return encode_hint(self.control_model, hint)
 
-    def _evaluate(self, call: Call, hint: Tensor) -> Residuals:
+    def _evaluate(self, call: Evaluation, kept: _Kept) -> Residuals:
         """Return the net's residuals of all rows, each with the tokens of its role."""
-        dtype, device = self._dtype, call.x.device
         sampling = self.model_sampling_current
-        if self._run.tokens is None or self._run.tokens.device != device:
-            self._run.tokens = self.face.tokens.to(device=device, dtype=dtype)
         return run_blocks(
             self.control_model,
-            x=sampling.calculate_input(call.sigmas, call.x).to(dtype),
-            guided_hint=self._guided(call, hint),
-            timesteps=sampling.timestep(call.sigmas).to(dtype),
-            context=self._run.tokens.index_select(0, call.roles),
+            x=sampling.calculate_input(call.sigmas, call.x).to(kept.dtype),
+            guided_hint=self._encoded_hint(call, kept),
+            timesteps=sampling.timestep(call.sigmas).to(kept.dtype),
+            context=kept.tokens.index_select(0, kept.rows_of(call.rows.sides)),
             y=self._vector(call),
-            transformer_options=self._attention(call),
+            transformer_options=self._attention(call, kept),
         )
 
-    def _attention(self, call: Call) -> dict[str, Any]:
-        """Return the options that let every cell attend to its own person, if there are several."""
-        people = self.face.people
-        if people is None:
-            return {}
-        if self._run.shares is None or self._run.shares.size != call.picture_size:
-            self._run.shares = Shares(people, self.face.counts, *call.picture_size)
-        return replacements(self._run.shares, call.for_rows)
+    def _attention(self, call: Evaluation, kept: _Kept) -> dict[str, Any]:
+        """Return the options that let every cell attend to its own person, if there are several.
 
-    def _vector(self, call: Call) -> Tensor:
+        Where nobody tells which part the rows show, they are taken as a picture of their own.
+        """
+        if kept.cells is None:
+            return {}
+        view = call.rows.known_view
+        laid = kept.laid_cells.get(view)
+        if laid is None:
+            laid = kept.cells.for_call(view, kept.tokens)
+            kept.laid_cells.put(view, laid, sum(cells.nbytes for cells in laid.values()))
+        return replacements(PeopleAttention(kept.cells, view, laid))
+
+    def _vector(self, call: Evaluation) -> Tensor:
         """Return pooled text and sizes, (B,V); WrongModelError if the model has none like that."""
         wanted = self.control_model.label_emb[0][0].in_features
         y = call.cond.get("y")
@@ -320,20 +356,45 @@ class IdentityNet(comfy.controlnet.ControlNet):
             )
         return comfy.model_base.convert_tensor(y, self._dtype, call.x.device)
 
-    def _mask_for(self, call: Call, hint: Tensor) -> GridMask | None:
-        """Return the region mask for this picture; None is everywhere.
+    def _region_masks(self, call: Evaluation, kept: _Kept) -> ResidualMasks | None:
+        """Return the region mask for this call; None is everywhere.
 
-        Somebody else's hint belongs to a cut of the picture that is not known here; there the
-        hint alone says where the face is.
+        A hint that somebody else set belongs to a cut of the picture; where its place is not told,
+        the hint alone says where the face is.
         """
-        if self.face.mask is None:
+        if kept.layout is None:
             return None
-        if not self._is_own(hint):
-            log_once(
-                "Another node replaced IdentityNet's keypoints, as samplers in tiles do: its mask "
-                "is left out."
-            )
+        view = call.rows.view
+        if view is None or (self._foreign_hint(call) is not None and not call.rows.is_told):
+            kept.tell_once(MASKS_LEFT_OUT)
             return None
-        if self._run.mask is None or self._run.mask.size != call.picture_size:
-            self._run.mask = GridMask(self.face.mask, *call.picture_size)
-        return self._run.mask
+        region = kept.masks.get(view)
+        if region is None:
+            region = _on_residuals(kept.layout, view, kept.tokens)
+            kept.masks.put(view, region, sum(mask.nbytes for mask in region.by_grid.values()))
+        return region
+
+
+def _on_residuals(layout: MaskLayout, view: View, like: Tensor) -> ResidualMasks:
+    """Lay a region mask over the grids of the residuals, moved to the device in one copy.
+
+    Source: the official ControlNet pipeline, which resizes the region mask bilinearly.
+    """
+    grids = list(dict.fromkeys(masks.halved(view.latent, times) for times in RESIDUAL_LEVELS))
+    laid = [mask[0][:, None] for mask in layout.over(grids, view)]
+    is_empty = not any(bool(mask.any()) for mask in laid)
+    return ResidualMasks(dict(zip(grids, packed_to(laid, like), strict=True)), is_empty)
+
+
+def _for_rows(hint: Tensor, frames: Sequence[int]) -> Tensor:
+    """(F,3,H,W) -> (B or 1,3,H,W): the frame of each row; a hint of B rows is used as it is."""
+    if len(hint) in (1, len(frames)):
+        return hint
+    return hint[[frame % len(hint) for frame in frames]]
+
+
+def _cut(picture: Tensor, rectangle: Rectangle) -> Tensor:
+    """(3,H,W) -> (3,h,w): what a rectangle of the canvas shows of its picture."""
+    top, left = rectangle.top * LATENT_SCALE, rectangle.left * LATENT_SCALE
+    height, width = rectangle.height * LATENT_SCALE, rectangle.width * LATENT_SCALE
+    return picture[:, top : top + height, left : left + width]

@@ -27,7 +27,7 @@ from ..unet_layout import SLOTS
 from .encode import encode_identity
 from .faces import watched
 from .loading import Adapter
-from .model_patch import apply_adapter
+from .adapter_terms import apply_adapter
 from .shared_context import Conditioning, apply_shared_context, contexts_of
 
 SEEDS = 1_000_000_007  # the old pack takes the sum of the embedding modulo this prime as its seed

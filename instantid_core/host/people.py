@@ -17,7 +17,7 @@ from ..keypoints import Keypoints, checked
 from ..log import log
 from ..people import BY_PLACE, NOBODY, People, Person, choose_faces
 from ..regions import FaceRegion, Outline
-from . import roles
+from . import rows
 from .faces import ALL_FACES, encode_references, find_keypoints, references_of
 from .loading import Adapter
 
@@ -121,15 +121,26 @@ def region_for(
     return FaceRegion(checked(keypoints), fit, outline)
 
 
-def carry_person(conditioning: list[Any], identity: object) -> list[Any]:
+def carry_person(
+    conditioning: list[Any], identity: object, weight: float = rows.AS_ON_MODEL
+) -> list[Any]:
     """Return a conditioning whose rows the adapter draws with this person instead of the model's.
 
-    The conditioning given stays as it is. A bypassed identity hands it on.
+    weight: of the adapter for this person, 0 or more; AS_ON_MODEL is the first person's on the
+    model. The person works in all of the conditioning's part. The conditioning given stays as it
+    is. A bypassed identity hands it on.
     Raises WrongInputError.
     """
     if isinstance(identity, NoIdentity):
         log.warning("The conditioning carries no person. %s", identity.reason)
         return conditioning
     own = checked_identity(identity, "face_embeds")
+    weight = checks.number(weight, "weight")
+    if weight < 0 and weight != rows.AS_ON_MODEL:
+        raise WrongInputError(
+            f"The weight of this conditioning's person is {weight:g}. Wanted: 0 or more, or "
+            f"{rows.AS_ON_MODEL:g} for the weight of the person on the model."
+        )
     conditioning = checks.conditioning(conditioning, "conditioning")
-    return [[text, {**options, roles.PERSON: own}] for text, options in conditioning]
+    person = rows.CarriedPerson(own, weight)
+    return [[text, {**options, rows.PERSON: person}] for text, options in conditioning]

@@ -77,6 +77,12 @@ def make_controlnet() -> Callable[[str], Any]:
     return make
 
 
+@pytest.fixture(scope="session")
+def second_identity(adapter: Any, official: dict[str, torch.Tensor]) -> Any:
+    """Another person of the same adapter file."""
+    return host.encode_identity(adapter, official["in.face_embedding"].flip(0))
+
+
 @pytest.fixture(scope="module")
 def naive(tiny_model: Any, adapter_weights: Any) -> NaiveAdapter:
     return NaiveAdapter(tiny_model, adapter_weights["ip_adapter"])

@@ -12,7 +12,7 @@ from comfy_extras import nodes_model_advanced
 from faithful_instantid.devtools import tiny_sdxl
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import WrongInputError, WrongModelError
-from faithful_instantid.instantid_core.host.roles import KEY
+from faithful_instantid.instantid_core.host.rows import ROLE
 
 from .comparing import relative_error
 from .naive_adapter import NaiveAdapter, Row
@@ -172,7 +172,7 @@ def direct(
             context=row.context,
             y=row.y,
             transformer_options={**model.model_options["transformer_options"], **options},
-            **{KEY: role},
+            **{ROLE: role},
         )
     return out, row
 

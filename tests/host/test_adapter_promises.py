@@ -14,9 +14,11 @@ import pytest
 import torch
 from comfy_extras import nodes_custom_sampler
 from faithful_instantid.instantid_core import host
-from faithful_instantid.instantid_core.host.model_patch import RUN, TERMS, Share, SlotAttention
-from faithful_instantid.instantid_core.host.sampling_run import RunMask, SamplingRun, View
+from faithful_instantid.instantid_core.host.adapter_call import SlotAttention, SlotTerm
+from faithful_instantid.instantid_core.host.adapter_run import AdapterRun, CallMask
+from faithful_instantid.instantid_core.host.sampling import RUN, TERMS
 from faithful_instantid.instantid_core.identity import NoIdentity
+from faithful_instantid.instantid_core.mask_layout import MaskLayout, Rectangle, View
 from faithful_instantid.instantid_core.unet_layout import SLOTS
 
 from .comparing import relative_error
@@ -36,11 +38,6 @@ def both(official: dict[str, torch.Tensor]) -> Predict:
         return torch.cat(list(predict(model, positive, negative, x, timestep).values()))
 
     return run
-
-
-@pytest.fixture(scope="module")
-def second_identity(adapter: Any, official: dict[str, torch.Tensor]) -> Any:
-    return host.encode_identity(adapter, official["in.face_embedding"].flip(0))
 
 
 def test_the_slot_table_is_comfyuis_own_table_of_diffusers_names() -> None:
@@ -273,7 +270,7 @@ def test_what_is_resident_is_k_and_v_of_each_side_once_the_negative_shared(
     model = tiny_model
     for who in (identity, second_identity, identity):
         model = host.apply_adapter(model, who, weight=0.3)
-    run = SamplingRun(model.model_options["transformer_options"][TERMS])
+    run = AdapterRun(model.model_options["transformer_options"][TERMS])
     held = run.resident(torch.device("cpu"), torch.float16).nbytes
     side = 2 * identity.positive.kv.numel()  # bytes in 16 bit
     indices = 3 * 2 * 8
@@ -287,14 +284,14 @@ def test_what_another_pack_gives_is_not_written_to_where_a_mask_leaves_a_layer_o
     fine, half = torch.zeros(2, 1, 128, 128)
     fine[0, 1, 1] = 1.0
     half[0, :, :64] = 1.0
-    view = View((16, 16), (16, 16), (None, None), (0, 0))
+    view = View((16, 16), (Rectangle(0, 0, 16, 16),) * 2, (0, 0))
     sides = torch.randn(2, 2, 16, 64, generator=torch.Generator().manual_seed(0))
-    shares = tuple(
-        Share(sides, torch.tensor([0, 1]), 0.8, RunMask(mask, (16, 16)), view)
+    terms = tuple(
+        SlotTerm(sides, torch.tensor([0, 1]), 0.8, CallMask(MaskLayout(mask), 0, view, {}))
         for mask in (fine, half)
     )
     lent = torch.ones(2, 64, 64)
-    slot = SlotAttention(lambda *_: lent, shares)
+    slot = SlotAttention(lambda *_: lent, terms)
     q = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(1))
     extra = {"n_heads": 2, "attn_precision": None, "activations_shape": [2, 64, 8, 8]}
     out = slot(q, q, q, extra)

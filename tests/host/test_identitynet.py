@@ -13,7 +13,7 @@ import torch
 from faithful_instantid.devtools import tiny_sdxl
 from faithful_instantid.instantid_core.errors import WrongInputError, WrongModelError
 from faithful_instantid.instantid_core.fitting import Fit, fit, place, standard_face
-from faithful_instantid.instantid_core.host import apply_identitynet, roles
+from faithful_instantid.instantid_core.host import apply_identitynet, rows
 from faithful_instantid.instantid_core.host.control_blocks import encode_hint, run_blocks
 from faithful_instantid.instantid_core.host.hints import hint_of
 from faithful_instantid.instantid_core.host.identitynet import IdentityNet
@@ -76,13 +76,13 @@ def evaluate(
 def attempt(
     net: IdentityNet, model: Any, x: torch.Tensor, timestep: int = TIMESTEP, **options: Any
 ) -> dict[str, list[torch.Tensor]] | None:
-    rows = 2 * x.shape[0]
+    count = 2 * x.shape[0]
     cond = {
-        "c_crossattn": torch.zeros(rows, 77, 64),
-        "y": torch.zeros(rows, tiny_sdxl.ADM_WIDTH),
-        roles.KEY: torch.tensor([[1.0], [0.0]]).repeat_interleave(x.shape[0], dim=0),
+        "c_crossattn": torch.zeros(count, 77, 64),
+        "y": torch.zeros(count, tiny_sdxl.ADM_WIDTH),
+        rows.ROLE: torch.tensor([[1], [0]]).repeat_interleave(x.shape[0], dim=0),
     }
-    sigmas = sigma_of(model, timestep).repeat(rows)
+    sigmas = sigma_of(model, timestep).repeat(count)
     with torch.inference_mode():
         return net.get_control(x.repeat(2, 1, 1, 1), sigmas, cond, 2, options)
 
@@ -379,7 +379,7 @@ class TestObject:
         before = evaluate(net, tiny_model, latents())
         net.cleanup()
         assert net.cond_hint is None
-        assert not any(isinstance(kept, torch.Tensor) for kept in vars(net._run).values())
+        assert net._kept is None
         begin(net, tiny_model)
         assert same(evaluate(net, tiny_model, latents()), before)
 
@@ -533,7 +533,7 @@ class TestRefusals:
     ) -> None:
         pair = (conditioning(official, side) for side in SIDES)
         with pytest.raises(
-            WrongInputError, match="face embedding is a dictionary .*, none of this pack"
+            WrongInputError, match="`face_embeds` is a dictionary .* from Encode Face"
         ):
             apply_identitynet(*pair, make_controlnet("identitynet"), {"cond": 1}, FACE)
 

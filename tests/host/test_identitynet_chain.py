@@ -102,7 +102,8 @@ def test_every_net_gets_its_own_context_in_one_batched_call(
             side for row in context for side in SIDES if torch.equal(row, rows[side])
         ) == ["negative", "positive"]
     for side in SIDES:
-        assert relative_error(found[side], first_order[side]) < 1e-6  # the order of a sum
+        # The order of a sum, in fp32; how large its rounding is depends on the processor.
+        assert relative_error(found[side], first_order[side]) < 3e-6
 
 
 def test_two_people_are_not_one_person_twice(

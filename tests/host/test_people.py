@@ -18,12 +18,13 @@ from faithful_instantid.instantid_core.host import (
     apply_identitynet,
     encode_identity,
 )
-from faithful_instantid.instantid_core.host.model_patch import SlotAttention
+from faithful_instantid.instantid_core.host.adapter_call import SlotAttention
 from faithful_instantid.instantid_core.host.people import Place, carry_person, with_person
-from faithful_instantid.instantid_core.host.shared_attention import SharedAttention, Shares
+from faithful_instantid.instantid_core.host.people_attention import PeopleAttention, PeopleCells
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import Keypoints
-from faithful_instantid.instantid_core.people import People, Person, Together, choose_faces
+from faithful_instantid.instantid_core.mask_layout import Rectangle, View
+from faithful_instantid.instantid_core.people import People, PeopleMasks, Person, choose_faces
 from faithful_instantid.instantid_core.unet_layout import SLOTS
 
 from .comparing import relative_error
@@ -135,11 +136,12 @@ def test_another_person_changes_nothing_in_my_region_inside_identitynet(
     identity: Any, others: list[Any]
 ) -> None:
     """The attention inside IdentityNet for fixed queries, on every grid of a 512 picture."""
-    people = Together(couple(identity, others[0]).persons, Fit.CROP)
+    people = PeopleMasks(couple(identity, others[0]).persons, Fit.CROP)
     random = torch.Generator().manual_seed(0)
     for side in (32, 16):
         q, own, b, c = (torch.randn(1, n, 64, generator=random) for n in (side * side, 16, 16, 16))
-        attention = SharedAttention(Shares(people, (16, 16), 512, 512), lambda frames: frames)
+        view = View((64, 64), (Rectangle(0, 0, 64, 64),), (0,))
+        attention = PeopleAttention(PeopleCells(people, (16, 16)), view, {})
         extra = {"n_heads": 2, "attn_precision": None, "activations_shape": [1, 64, side, side]}
         first, second = (
             attention(q, torch.cat([own, o], 1), torch.cat([own, o], 1), extra) for o in (b, c)
@@ -234,7 +236,7 @@ def test_what_no_mask_covers_is_left_to_the_text_and_overlaps_sum_to_one() -> No
     soft = torch.linspace(0, 1, 64).repeat(64, 1)
     masks = (soft, torch.ones(64, 64) * 0.5, torch.zeros(64, 64))
     people = [Person(None, None, mask[None]) for mask in masks]  # type: ignore[arg-type]
-    shares = Together(people, Fit.CROP).shares(64, 64)
+    shares = PeopleMasks(people, Fit.CROP).render(64, 64)
     total = shares.sum(dim=0)
     assert total.max() <= 1.0 + 1e-6
     assert torch.equal(shares[2], torch.zeros(1, 64, 64))
@@ -327,9 +329,9 @@ def test_each_group_of_layer_weights_touches_its_layers_only(
     (term,) = apply_adapter(tiny_model, identity, layers=layers).model_options[
         "transformer_options"
     ]["faithful_instantid"]
-    weights = dict(zip(SLOTS, term.weights, strict=True))
-    assert {slot[0] for slot, weight in weights.items() if weight} == touched
-    assert all(weight in (0.0, 0.8) for weight in weights.values())
+    factors = dict(zip(SLOTS, term.slot_factors, strict=True))
+    assert {slot[0] for slot, factor in factors.items() if factor} == touched
+    assert term.weight == 0.8 and set(factors.values()) == {0.0, 1.0}
 
 
 def test_eleven_values_reach_the_layers_of_their_block() -> None:

@@ -1,0 +1,171 @@
+"""Identity onto a MODEL clone: immutable terms, and the wrappers that apply them.
+
+Nothing is put into any slot: while the UNet runs, the slots are composed on copied dicts, and what
+another pack put there is called first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import checks, masks
+from ..control import LayerWeights, WeightCurve, slot_weights
+from ..errors import WrongModelError
+from ..fitting import Fit
+from ..identity import Identity, NoIdentity, checked_identity
+from ..log import log
+from ..people import People, PeopleMasks, PersonRegion
+from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
+from . import sampling
+from .adapter_call import predict
+from .rows import AS_ON_MODEL, CarriedPerson
+from .windows import Window
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterTerm:
+    """One identity on a MODEL; never changed after it was made. Several terms add up.
+
+    weight: 0 is off. slot_factors: on the weight, one per slot, in the order of SLOTS; 0 leaves
+    that slot alone. window: the part of the sampling it is at work in. mask: (F,H,W) float32 0..1,
+    or a Region; None is everywhere. smooth_mask: laid over the layers' grids bilinearly instead of
+    by nearest neighbour. curve: a factor over the sampling.
+    """
+
+    identity: Identity
+    layout: UNetLayout
+    weight: float
+    slot_factors: tuple[float, ...]
+    window: Window
+    mask: masks.Mask | None
+    smooth_mask: bool = False
+    curve: WeightCurve | None = None
+
+    @property
+    def reason_to_do_nothing(self) -> str:
+        """Why the term can have no effect, so that the model stays as it is; empty if it can."""
+        if not any(self.slot_factors) or self.weight == 0:
+            return "its weight is 0."
+        if self.window.never_opens:
+            return self.window.reason
+        if masks.is_all(self.mask, 0.0):
+            return "its mask is empty."
+        if self.curve is not None and self.curve.is_off:
+            return "its weight curve is 0 all the time."
+        return ""
+
+    def carried(self, person: CarriedPerson) -> AdapterTerm:
+        """Return the term of a person that a conditioning brings along to this one's model.
+
+        It works in all of its conditioning's part, at the same time and in the same layers.
+        """
+        identity = fitting(person.identity, self.layout)
+        weight = self.weight if person.weight == AS_ON_MODEL else person.weight
+        return replace(self, identity=identity, weight=weight, mask=None)
+
+
+def apply_adapter(
+    model: Any,
+    identity: Identity | NoIdentity | People,
+    *,
+    weight: float = 0.8,
+    start_percent: float = 0.0,
+    end_percent: float = 1.0,
+    mask: Tensor | masks.Region | None = None,
+    slots: Collection[Slot] = SLOTS,
+    smooth_mask: bool = False,
+    layers: LayerWeights | None = None,
+    curve: WeightCurve | None = None,
+    fit: Fit = Fit.CROP,
+) -> Any:
+    """Return a clone of `model` that draws the identity; `model` itself stays as it is.
+
+    identity: one person, or several, each in the part of the picture that is theirs.
+    weight: 0 is off, 0.8 the published default. start_percent, end_percent: 0..1 of the sampling.
+    mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
+    slots: the layers it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
+    by nearest neighbour. layers, curve: factors on the weight, by layer and over the sampling.
+    fit: how the faces of several people get onto the picture; as for IdentityNet.
+    Applied again, identities add up. With weight 0, an all-zero mask or a window that never opens
+    the model is returned as it came.
+    Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
+    """
+    if isinstance(identity, NoIdentity):
+        log.info("The InstantID adapter is not applied: %s", identity.reason)
+        return model
+    layout = _measured(model)
+    layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
+    curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
+    weight = checks.number(weight, "weight")
+    factors = slot_weights(1.0, layers)
+    factors = tuple(f if s in slots else 0.0 for s, f in zip(SLOTS, factors, strict=True))
+    window = Window.checked(start_percent, end_percent)
+    for one, factor, region in _one_by_one(identity, masks.checked(mask), fit):
+        term = AdapterTerm(
+            fitting(one, layout),
+            layout,
+            factor * weight,
+            factors,
+            window,
+            region,
+            smooth_mask,
+            curve,
+        )
+        model = attach(model, term)
+    return model
+
+
+def _one_by_one(
+    identity: Identity | People, mask: masks.Mask | None, fit: Fit
+) -> list[tuple[Identity, float, masks.Mask | None]]:
+    """Return each person's identity, factor on the weight, and mask."""
+    if not isinstance(identity, People):
+        return [(identity, 1.0, mask)]
+    everybody = PeopleMasks(identity.persons, fit, mask)
+    return [
+        (person.identity, checks.number(person.weight, "weight"), PersonRegion(everybody, i))
+        for i, person in enumerate(identity.persons)
+    ]
+
+
+def attach(model: Any, term: AdapterTerm) -> Any:
+    """Return a clone of `model` with one more term, or `model` itself if the term does nothing."""
+    if masks.is_all(term.mask, 1.0):
+        term = replace(term, mask=None)
+    if term.reason_to_do_nothing:
+        log.info("The InstantID adapter is not applied: %s", term.reason_to_do_nothing)
+        return model
+    clone = model.clone()
+    options = clone.model_options.setdefault("transformer_options", {})
+    options[sampling.TERMS] = (*options.get(sampling.TERMS, ()), term)
+    sampling.add_wrappers(options, predict)
+    return clone
+
+
+def _measured(model: Any) -> UNetLayout:
+    unet = getattr(getattr(model, "model", None), "diffusion_model", None)
+    if not isinstance(unet, torch.nn.Module):
+        raise WrongModelError(
+            f"The model is {checks.kind_of(model)}, without a diffusion model in it. "
+            "Connect the MODEL of an SDXL checkpoint."
+        )
+    return measure_unet(unet)
+
+
+def fitting(identity: object, layout: UNetLayout) -> Identity:
+    """Return the identity if it was made for a UNet of this layout."""
+    own = checked_identity(identity, "face_embeds")
+    sides = (own.positive, own.negative)
+    sizes = {side.kv.numel() for side in sides}
+    wanted = layout.kv_size(own.positive.tokens.shape[1])
+    if own.context_width != layout.context_width or sizes != {wanted}:
+        raise WrongModelError(
+            f"The face was encoded for a UNet of context width {own.context_width}, this "
+            f"model's is {layout.context_width}. Use the adapter file made for this model."
+        )
+    return own
