@@ -62,3 +62,8 @@ def combine_embeddings(embeddings: Tensor, weights: Sequence[float], mode: str =
         return mean
     length = (shares * embeddings.float().square().sum(dim=1).sqrt()).sum()
     return mean * (length / mean.square().sum().sqrt().clamp(min=1e-12))
+
+
+def mean_of_references(embedding: Tensor) -> Tensor:
+    """(512,) or (M,512), references kept apart -> (512,), their mean."""
+    return embedding.reshape(-1, embedding.shape[-1]).mean(dim=0)

@@ -10,7 +10,9 @@ from torch import Tensor
 from .. import checks, masks
 from ..errors import WrongInputError
 from ..faces import FaceAnalyzer, Pick
-from ..faces.pick import MOST_LIKE
+from ..faces.finding import find_keypoints
+from ..faces.pick import ALL_FACES, MOST_LIKE
+from ..faces.references import references_of
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import Keypoints, checked
@@ -18,7 +20,7 @@ from ..log import log
 from ..people import BY_PLACE, NOBODY, People, Person, choose_faces
 from ..regions import FaceRegion, Outline
 from . import roles
-from .faces import ALL_FACES, encode_references, find_keypoints, references_of
+from .faces import encode_references, watched
 from .loading import Adapter
 
 
@@ -92,9 +94,10 @@ def person_from_photos(
     identity = checked_identity(encoded.identity, "portrait")
     if place.order == MOST_LIKE:
         like = identity.face_embedding.numpy()
-        faces, preview = find_keypoints(analyzer, pose, Pick(MOST_LIKE, max(place.index, 0), like))
+        pick = Pick(MOST_LIKE, max(place.index, 0), like)
+        faces, preview = find_keypoints(analyzer, pose, pick, watched=watched)
     else:
-        every, preview = find_keypoints(analyzer, pose, Pick(ALL_FACES))
+        every, preview = find_keypoints(analyzer, pose, Pick(ALL_FACES), watched=watched)
         faces = choose_faces(every, place.order, place.index, len(before.persons))
     return before.with_one_more(_person(identity, faces, None, place)), preview
 

@@ -18,8 +18,8 @@ from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
 from faithful_instantid.instantid_core.control import LayerWeights, eased
 from faithful_instantid.instantid_core.errors import InstantIDError
 from faithful_instantid.instantid_core.faces import Pick, find_pack, open_analyzer
+from faithful_instantid.instantid_core.faces.references import references_of
 from faithful_instantid.instantid_core.fitting import standard_face
-from faithful_instantid.instantid_core.host.faces import references_of
 from faithful_instantid.instantid_core.host.people import Place, with_person
 from faithful_instantid.instantid_core.identity_file import save_identity
 from faithful_instantid.nodes import folders

@@ -18,8 +18,8 @@ from faithful_instantid.instantid_core.errors import (
     WrongFileError,
     WrongInputError,
 )
+from faithful_instantid.instantid_core.faces.references import checked_references
 from faithful_instantid.instantid_core.fitting import Fit, standard_face
-from faithful_instantid.instantid_core.host.faces import checked_references
 from faithful_instantid.instantid_core.host.hints import hint_of
 from faithful_instantid.instantid_core.host.loading import load_identitynet
 from faithful_instantid.instantid_core.host.people import (
