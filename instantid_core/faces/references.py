@@ -62,9 +62,7 @@ def checked_references(found: object) -> tuple[Reference, ...]:
         references = tuple(one for one in entries if isinstance(one, Reference))
         if len(references) == len(entries):
             return references
-    raise WrongInputError(
-        f"`references` is {kind}. Connect the output of Face Reference."
-    )
+    raise WrongInputError(f"`references` is {kind}. Connect the output of Face Reference.")
 
 
 def named(references: Sequence[Reference]) -> list[Reference]:

@@ -18,25 +18,25 @@ from .separate import ApplyInstantIDControlNet, InstantIDAttentionPatch
 
 __all__ = ["NODES", "free_nodes", "register_replacements"]
 
-NODES: list[type[io.ComfyNode]] = [
-    InstantIDModelLoader,
-    InstantIDFaceAnalysis,
-    ApplyInstantID,
-    ApplyInstantIDAdvanced,
-    FaceKeypointsPreprocessor,
-    InstantIDAttentionPatch,
-    ApplyInstantIDControlNet,
-]
+NODES: dict[str, type[io.ComfyNode]] = {
+    "InstantIDModelLoader": InstantIDModelLoader,
+    "InstantIDFaceAnalysis": InstantIDFaceAnalysis,
+    "ApplyInstantID": ApplyInstantID,
+    "ApplyInstantIDAdvanced": ApplyInstantIDAdvanced,
+    "FaceKeypointsPreprocessor": FaceKeypointsPreprocessor,
+    "InstantIDAttentionPatch": InstantIDAttentionPatch,
+    "ApplyInstantIDControlNet": ApplyInstantIDControlNet,
+}
 
 
 def free_nodes() -> list[type[io.ComfyNode]]:
     """Return the old nodes whose id no other pack has registered; what is left out is logged."""
-    taken = [node.__name__ for node in NODES if _is_foreign(node.__name__)]
+    taken = [node_id for node_id in NODES if _is_foreign(node_id)]
     if taken:
         log.warning(
             "Another InstantID pack is loaded; its nodes stay as they are: %s.", ", ".join(taken)
         )
-    return [node for node in NODES if node.__name__ not in taken]
+    return [node for node_id, node in NODES.items() if node_id not in taken]
 
 
 def _is_foreign(node_id: str) -> bool:
@@ -44,4 +44,4 @@ def _is_foreign(node_id: str) -> bool:
     return registered is not None and registered.__module__ not in _OWN_MODULES
 
 
-_OWN_MODULES = {node.__module__ for node in NODES}
+_OWN_MODULES = {node.__module__ for node in NODES.values()}

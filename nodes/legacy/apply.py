@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...instantid_core.host.old_pack import OldSettings, apply_old_pack
+from ...instantid_core.host.legacy.old_pack import AVERAGE, OldSettings, apply_old_pack
 from .. import sockets
 from . import inputs
 
@@ -111,7 +111,7 @@ class ApplyInstantID(io.ComfyNode):
         noise: float = 0.35,
         image_kps: Tensor | None = None,
         mask: Tensor | None = None,
-        combine_embeds: str = "average",
+        combine_embeds: str = AVERAGE,
     ) -> Applied:
         """Return (model, positive, negative); for Python callers, as in the old pack."""
         settings = OldSettings(

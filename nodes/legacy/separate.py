@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...instantid_core.host.old_pack import apply_old_controlnet, patch_old_attention
+from ...instantid_core.host.legacy.old_pack import apply_old_controlnet, patch_old_attention
 from .. import sockets
 from . import inputs
 

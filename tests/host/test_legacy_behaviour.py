@@ -10,9 +10,9 @@ import pytest
 import torch
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import NoFaceError, WrongInputError, WrongModelError
+from faithful_instantid.instantid_core.host.legacy.old_pack import combined
+from faithful_instantid.instantid_core.host.legacy.shared_context import apply_shared_context
 from faithful_instantid.instantid_core.host.model_patch import TERMS
-from faithful_instantid.instantid_core.host.old_pack import combined
-from faithful_instantid.instantid_core.host.shared_context import apply_shared_context
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import draw_keypoints
 from faithful_instantid.instantid_core.masks import on_grid

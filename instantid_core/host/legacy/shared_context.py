@@ -13,12 +13,12 @@ import comfy.cldm.cldm
 import comfy.controlnet
 from torch import Tensor
 
-from .. import checks, masks
-from ..errors import WrongModelError
-from ..fitting import Fit
-from ..identity import Identity
-from .control_net_check import WHERE_FROM, check_control_net
-from .hints import hint_of
+from ... import checks, masks
+from ...errors import WrongModelError
+from ...fitting import Fit
+from ...identity import Identity
+from ..control_net_check import WHERE_FROM, check_control_net
+from ..hints import hint_of
 
 Conditioning = list[list[Any]]
 

@@ -1,4 +1,4 @@
-"""What the seven node ids of the old InstantID pack predict, for workflows made with them.
+"""What the old apply, patch and keypoint nodes give.
 
 They differ from the published method on purpose: the all-in-one nodes leave the ten middle layers
 alone, masks are interpolated smoothly, keypoints are drawn at the photo's size, and the face tokens
@@ -15,24 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..embeddings import negative_noise
-from ..errors import NoFaceError, WrongInputError
-from ..faces import FaceAnalyzer, FoundFace, as_analyzer
-from ..identity import Identity, NoIdentity
-from ..images import Picture, image_batch, to_pictures
-from ..keypoints import draw_keypoints
-from ..log import log
-from ..unet_layout import SLOTS
-from .encode import encode_identity
-from .faces import watched
-from .loading import Adapter
-from .model_patch import apply_adapter
+from ... import checks
+from ...embeddings import negative_noise
+from ...errors import NoFaceError, WrongInputError
+from ...faces import FaceAnalyzer, FoundFace, as_analyzer
+from ...identity import Identity, NoIdentity
+from ...images import Picture, image_batch, to_pictures
+from ...keypoints import draw_keypoints
+from ...log import log
+from ...unet_layout import SLOTS
+from ..encode import encode_identity
+from ..faces import watched
+from ..loading import Adapter
+from ..model_patch import apply_adapter
 from .shared_context import Conditioning, apply_shared_context, contexts_of
 
 SEEDS = 1_000_000_007  # the old pack takes the sum of the embedding modulo this prime as its seed
 _OUTER_SLOTS = tuple(slot for slot in SLOTS if slot[0] != "middle")
 AVERAGE, NORM_AVERAGE, CONCAT = "average", "norm average", "concat"
+COMBINES = (AVERAGE, NORM_AVERAGE, CONCAT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +41,9 @@ class OldSettings:
     """The widgets of the old all-in-one nodes.
 
     weight: of the adapter. strength: of IdentityNet. start_percent, end_percent: 0..1 of the
-    sampling, for both. noise: 0..1 on the negative side. combine: how several photos become one
-    face. mask: (H, W) or (B, H, W) in 0..1, for the adapter and the positive conditioning.
+    sampling, for both. noise: 0..1 on the negative side. combine: one of COMBINES, how several
+    photos become one face. mask: (H, W) or (B, H, W) in 0..1, for the adapter and the positive
+    conditioning.
     """
 
     weight: float
