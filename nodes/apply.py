@@ -14,6 +14,7 @@ from ..instantid_core.regions import Outline, Shape
 from . import sockets
 from .keypoints import fit_input
 from .regions import outline_inputs
+from .sliders import percent_input, strength_input, weight_input, window_inputs
 
 
 class ApplyAdapter(io.ComfyNode):
@@ -31,31 +32,20 @@ class ApplyAdapter(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
                 _who_input(),
-                io.Float.Input(
-                    "weight",
-                    default=0.8,
-                    min=-1.0,
-                    max=5.0,
-                    step=0.01,
-                    tooltip="How strongly the face is drawn: 0 is off, 0.8 is the published "
+                weight_input(
+                    "How strongly the face is drawn: 0 is off, 0.8 is the published "
                     "default. Less follows the prompt better, more than 1 burns the picture.",
                 ),
-                io.Float.Input(
+                percent_input(
                     "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="When the face begins to work: a share of the sampling, from 0 "
+                    0.0,
+                    "When the face begins to work: a share of the sampling, from 0 "
                     "(the first step) to 1.",
                 ),
-                io.Float.Input(
+                percent_input(
                     "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="When the face stops working: a share of the sampling, up to 1 "
+                    1.0,
+                    "When the face stops working: a share of the sampling, up to 1 "
                     "(the last step).",
                 ),
                 io.Mask.Input(
@@ -121,16 +111,11 @@ class ApplyIdentityNet(io.ComfyNode):
                     "picture's size, or a picture of drawn keypoints. A list of people brings "
                     "its own.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=0.8,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="How strongly IdentityNet works: 0 is off, 0.8 is the published "
+                strength_input(
+                    "How strongly IdentityNet works: 0 is off, 0.8 is the published "
                     "default. Less leaves place and expression freer.",
                 ),
-                *_window_inputs("IdentityNet"),
+                *window_inputs("IdentityNet"),
                 fit_input(),
                 io.Mask.Input(
                     "mask",
@@ -201,25 +186,15 @@ class Apply(io.ComfyNode):
                     tooltip="Where the face shall be, from Face Keypoints or Place Keypoints. A "
                     "list of people brings its own.",
                 ),
-                io.Float.Input(
-                    "weight",
-                    default=0.8,
-                    min=-1.0,
-                    max=5.0,
-                    step=0.01,
-                    tooltip="How strongly the adapter draws the person: 0 is off, 0.8 is the "
+                weight_input(
+                    "How strongly the adapter draws the person: 0 is off, 0.8 is the "
                     "published default. More than 1 burns the picture.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=0.8,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="How strongly IdentityNet holds place and likeness: 0 is off, 0.8 is "
+                strength_input(
+                    "How strongly IdentityNet holds place and likeness: 0 is off, 0.8 is "
                     "the published default.",
                 ),
-                *_window_inputs("InstantID"),
+                *window_inputs("InstantID"),
                 fit_input(),
                 io.Boolean.Input(
                     "face_region",
@@ -332,24 +307,6 @@ def _conditioning_outputs() -> list[Any]:
     return [
         io.Conditioning.Output(display_name="positive"),
         io.Conditioning.Output(display_name="negative"),
-    ]
-
-
-def _window_inputs(what: str) -> list[io.Float.Input]:
-    """Begin and end of the part of the sampling in which `what` works."""
-    return [
-        io.Float.Input(
-            name,
-            default=default,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            tooltip=f"When {what} {does}: a share of the sampling, 0 is its begin, 1 its end.",
-        )
-        for name, default, does in (
-            ("start_percent", 0.0, "begins to work"),
-            ("end_percent", 1.0, "stops working"),
-        )
     ]
 
 

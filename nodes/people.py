@@ -14,6 +14,7 @@ from ..instantid_core.people import BY_PLACE, ORDERS
 from ..instantid_core.regions import Outline, Shape
 from . import sockets
 from .regions import outline_inputs
+from .sliders import factor_input
 
 
 def _face_inputs(*more: str) -> list[io.Input]:
@@ -40,14 +41,7 @@ def _face_inputs(*more: str) -> list[io.Input]:
 def _factor_inputs() -> list[io.Input]:
     """How much one person counts."""
     return [
-        io.Float.Input(
-            name,
-            default=1.0,
-            min=0.0,
-            max=5.0,
-            step=0.01,
-            tooltip=f"Factor on {what}, for this person: 1 leaves it, 0 turns it off.",
-        )
+        factor_input(name, f"Factor on {what}, for this person: 1 leaves it, 0 turns it off.")
         for name, what in (
             ("weight", "the weight of the adapter"),
             ("strength", "the strength of IdentityNet"),
