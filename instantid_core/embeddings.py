@@ -56,11 +56,11 @@ def combine_embeddings(embeddings: Tensor, weights: Sequence[float], mode: str =
             f"The weights of the references are {', '.join(f'{w:g}' for w in weights)}; wanted "
             "numbers of 0 or more, at least one of them above 0."
         )
-    shares = torch.tensor(weights, dtype=torch.float32) / sum(weights)
-    mean = (shares[:, None] * embeddings.float()).sum(dim=0)  # (M, 512) -> (512,)
+    ratios = torch.tensor(weights, dtype=torch.float32) / sum(weights)
+    mean = (ratios[:, None] * embeddings.float()).sum(dim=0)  # (M, 512) -> (512,)
     if mode == MEAN:
         return mean
-    length = (shares * embeddings.float().square().sum(dim=1).sqrt()).sum()
+    length = (ratios * embeddings.float().square().sum(dim=1).sqrt()).sum()
     return mean * (length / mean.square().sum().sqrt().clamp(min=1e-12))
 
 

@@ -54,7 +54,7 @@ class ApplyAdapter(io.ComfyNode):
                     tooltip="Where the face may work: 1 is fully, 0 not at all. Of any size; "
                     "several frames are used one for each picture of the batch.",
                 ),
-                *_control_inputs("weight"),
+                *_weighting_inputs("weight"),
                 fit_input(optional=True),
             ],
             outputs=[io.Model.Output()],
@@ -123,7 +123,7 @@ class ApplyIdentityNet(io.ComfyNode):
                     tooltip="Where IdentityNet may work: 1 is fully, 0 not at all. Of any size; "
                     "several frames are used one for each picture of the batch.",
                 ),
-                *_control_inputs("strength"),
+                *_weighting_inputs("strength"),
                 _one_by_one_input(),
             ],
             outputs=_conditioning_outputs(),
@@ -204,8 +204,8 @@ class Apply(io.ComfyNode):
                     "regions.",
                 ),
                 *outline_inputs(prefix="region_", optional=True),
-                *_control_inputs("weight"),
-                *_control_inputs("strength", prefix="identitynet_"),
+                *_weighting_inputs("weight"),
+                *_weighting_inputs("strength", prefix="identitynet_"),
                 _one_by_one_input(),
             ],
             outputs=[io.Model.Output(), *_conditioning_outputs()],
@@ -263,7 +263,7 @@ def _who_input() -> io.Input:
     )
 
 
-def _control_inputs(what: str, prefix: str = "") -> list[io.Input]:
+def _weighting_inputs(what: str, prefix: str = "") -> list[io.Input]:
     """Factors by layer and by step."""
     return [
         sockets.LayerWeights.Input(

@@ -9,7 +9,12 @@ from comfy_api.latest import io
 
 from ..instantid_core.faces import as_analyzer
 from ..instantid_core.faces.pick import MOST_LIKE
-from ..instantid_core.host.people import Place, carry_person, person_from_photos, with_person
+from ..instantid_core.host.people import (
+    PersonSettings,
+    carry_person,
+    person_from_photos,
+    with_person,
+)
 from ..instantid_core.people import BY_PLACE, ORDERS
 from ..instantid_core.regions import Outline, Shape
 from . import sockets
@@ -103,8 +108,8 @@ class AddPerson(io.ComfyNode):
         people: Any = None,
     ) -> io.NodeOutput:
         outline = Outline(Shape(shape), padding, feather)
-        place = Place(order, index, outline, weight, strength)
-        return io.NodeOutput(with_person(people, face_embeds, keypoints, mask, place))
+        settings = PersonSettings(order, index, outline, weight, strength)
+        return io.NodeOutput(with_person(people, face_embeds, keypoints, mask, settings))
 
 
 class PersonFromPhotos(io.ComfyNode):
@@ -157,9 +162,9 @@ class PersonFromPhotos(io.ComfyNode):
         people: Any = None,
     ) -> io.NodeOutput:
         outline = Outline(Shape(shape), padding, feather)
-        place = Place(order, index, outline, weight, strength)
+        settings = PersonSettings(order, index, outline, weight, strength)
         analyzer = as_analyzer(face_analyzer)
-        made = person_from_photos(analyzer, adapter, portrait, pose, place, people)
+        made = person_from_photos(analyzer, adapter, portrait, pose, settings, people)
         return io.NodeOutput(*made)
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from .. import checks, masks
-from ..control import LayerWeights, WeightCurve
 from ..errors import WrongInputError
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity
 from ..keypoints import Keypoints
 from ..log import log
 from ..people import People, PeopleRegion, Person, PersonRegion, Together
+from ..weighting import LayerWeights, WeightCurve
 from . import roles
 from .control_net_check import check_control_net
 from .hints import Hint, PeopleHint, hint_of

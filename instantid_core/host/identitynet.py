@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from .. import masks
-from ..control import LayerWeights, PercentTable, WeightCurve
 from ..errors import WrongModelError
 from ..log import log_once
 from ..people import Together
+from ..weighting import LayerWeights, PercentTable, WeightCurve
 from . import roles
 from .control_blocks import encode_hint, run_blocks
 from .hints import Hint, resized

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from .. import checks, masks
 from ..attention import add_identity
-from ..control import LayerWeights, WeightCurve, slot_weights
 from ..errors import WrongInputError, WrongModelError
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity
 from ..log import log, log_once
 from ..people import People, PersonRegion, Together
 from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
+from ..weighting import LayerWeights, WeightCurve, slot_weights
 from . import roles
 from .sampling_run import AdapterTerm, RunMask, SamplingRun, View
 

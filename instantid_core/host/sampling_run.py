@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..control import PercentTable, WeightCurve
 from ..errors import WrongInputError
 from ..identity import Identity, IdentitySide
 from ..masks import Grid, LaidMask, Mask, grid_of, is_all, laid, on_grid, rendered, resized
 from ..people import PersonRegion, Together
 from ..unet_layout import UNetLayout
+from ..weighting import PercentTable, WeightCurve
 
 LATENT_SCALE = 8
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..instantid_core.control import EASES, LayerWeights, eased, parse_curve
 from ..instantid_core.images import rgb_to_images
 from ..instantid_core.plots import plot_curve, plot_layers
+from ..instantid_core.weighting import EASES, LayerWeights, eased, parse_curve
 from . import sockets
 from .sliders import factor_input
 
