@@ -236,21 +236,19 @@ class Apply(io.ComfyNode):
         one_by_one: bool = False,
     ) -> io.NodeOutput:
         outline = Outline(Shape(region_shape), region_padding, region_feather)
-        shared: dict[str, Any] = {
-            "start_percent": start_percent,
-            "end_percent": end_percent,
-            "mask": region_for(face_embeds, keypoints, Fit(fit), outline) if face_region else None,
-            "fit": Fit(fit),
+        region = region_for(face_embeds, keypoints, Fit(fit), outline) if face_region else None
+        shared: dict[str, Any] = {"mask": region, "fit": Fit(fit)}
+        shared |= {"start_percent": start_percent, "end_percent": end_percent}
+        on_model = {"weight": weight, "layers": layer_weights, "curve": weight_curve}
+        on_conditioning = {
+            "strength": strength,
+            "layers": identitynet_layer_weights,
+            "curve": identitynet_weight_curve,
+            "one_by_one": one_by_one,
         }
-        by_step = {"layers": layer_weights, "curve": weight_curve}
-        patched = apply_adapter(model, face_embeds, weight=weight, **by_step, **shared)
+        patched = apply_adapter(model, face_embeds, **on_model, **shared)
         conditioned = apply_identitynet(
-            *(positive, negative, control_net, face_embeds, keypoints),
-            strength=strength,
-            layers=identitynet_layer_weights,
-            curve=identitynet_weight_curve,
-            one_by_one=one_by_one,
-            **shared,
+            positive, negative, control_net, face_embeds, keypoints, **on_conditioning, **shared
         )
         return io.NodeOutput(patched, *conditioned)
 

@@ -119,7 +119,7 @@ def measure(models: m.Models, pixels: int, rounds: int) -> Overhead:
     rounds: how many calls of each there are at least.
     """
     identity, clock = models.identity(1), Clock(models.device)
-    x = m.noise(models, pixels, 1)
+    x = m.noise(pixels, 1)
     bare: list[float] = []
     own: list[float] = []
     nbytes = 0

@@ -38,7 +38,10 @@ def fill_frames(
     for number in missing:
         log.warning(
             "Frame %d of %d has no face; on_missing is %s. %s",
-            *(number + 1, len(frames), on_missing, problems[number]),
+            number + 1,
+            len(frames),
+            on_missing,
+            problems[number],
         )
     if on_missing == BLANK:
         return tuple(frames)

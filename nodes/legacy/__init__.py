@@ -5,6 +5,8 @@ They are deprecated and registered only while nobody else holds their ids.
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 import nodes as comfyui_nodes
@@ -40,7 +42,9 @@ def free_nodes() -> list[type[io.ComfyNode]]:
 
 
 def _is_foreign(node_id: str) -> bool:
-    registered = comfyui_nodes.NODE_CLASS_MAPPINGS.get(node_id)
+    # pyright takes ComfyUI's module `nodes` for the folder of this pack.
+    known: dict[str, Any] = comfyui_nodes.NODE_CLASS_MAPPINGS  # pyright: ignore[reportAttributeAccessIssue]
+    registered = known.get(node_id)
     return registered is not None and registered.__module__ not in _OWN_MODULES
 
 
