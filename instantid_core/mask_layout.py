@@ -177,9 +177,7 @@ def _grid_of_canvas(grid: Grid, rectangle: Rectangle, canvas: Grid) -> Grid | No
 
     None where the part's cells do not lie on it: where cells to a step is no whole number.
     """
-    sides = zip(
-        grid, rectangle.size, (rectangle.top, rectangle.left), canvas, strict=True
-    )
+    sides = zip(grid, rectangle.size, (rectangle.top, rectangle.left), canvas, strict=True)
     whole: list[int] = []
     for cells, length, start, full in sides:
         step = length // cells
@@ -194,5 +192,5 @@ def packed_to(tensors: Sequence[Tensor], like: Tensor) -> list[Tensor]:
     if not tensors:
         return []
     flat = torch.cat([tensor.flatten() for tensor in tensors]).to(like)
-    parts = flat.split([tensor.numel() for tensor in tensors])
+    parts: Sequence[Tensor] = torch.split(flat, [tensor.numel() for tensor in tensors])
     return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]

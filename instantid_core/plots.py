@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .control import GROUPS, LayerWeights, WeightCurve
+from .weighting import GROUPS, LayerWeights, WeightCurve
 
 WIDTH, HEIGHT = 512, 256
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 500, 16, 216
@@ -34,12 +34,12 @@ def plot_layers(layers: LayerWeights) -> RGB:
 def plot_curve(curve: WeightCurve) -> RGB:
     """Return the factor over the sampling as a line: (256,512,3) uint8 RGB."""
     image, draw, scale = _axes([factor for _, factor in curve.points])
-    shares = np.linspace(0.0, 1.0, _RIGHT - _LEFT)
-    line = [(_LEFT + i, _y(curve.at(float(share)), scale)) for i, share in enumerate(shares)]
+    percents = np.linspace(0.0, 1.0, _RIGHT - _LEFT)
+    line = [(_LEFT + i, _y(curve.at(float(percent)), scale)) for i, percent in enumerate(percents)]
     draw.line(line, fill=_INK, width=3)
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x = _LEFT + (_RIGHT - _LEFT) * share
-        draw.text((x, _BOTTOM + 6), f"{share:.0%}", fill=_TEXT, anchor="ma")
+    for percent in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = _LEFT + (_RIGHT - _LEFT) * percent
+        draw.text((x, _BOTTOM + 6), f"{percent:.0%}", fill=_TEXT, anchor="ma")
     draw.text(((_LEFT + _RIGHT) / 2, _BOTTOM + 20), "of the sampling", fill=_TEXT, anchor="ma")
     return np.asarray(image)
 

@@ -2,11 +2,11 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, control, faces, folders, keypoints, legacy, loaders, people, regions
+from . import apply, faces, folders, keypoints, legacy, loaders, people, regions, weighting
 
 __all__ = ["FaithfulInstantID", "folders"]
 
-MODULES = (loaders, faces, keypoints, regions, apply, people, control)
+MODULES = (loaders, faces, keypoints, regions, apply, people, weighting)
 
 
 class FaithfulInstantID(ComfyExtension):

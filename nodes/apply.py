@@ -14,6 +14,7 @@ from ..instantid_core.regions import Outline, Shape
 from . import sockets
 from .keypoints import fit_input
 from .regions import outline_inputs
+from .sliders import percent_input, strength_input, weight_input, window_inputs
 
 
 class ApplyAdapter(io.ComfyNode):
@@ -31,31 +32,20 @@ class ApplyAdapter(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
                 _who_input(),
-                io.Float.Input(
-                    "weight",
-                    default=0.8,
-                    min=-1.0,
-                    max=5.0,
-                    step=0.01,
-                    tooltip="How strongly the face is drawn: 0 is off, 0.8 is the published "
+                weight_input(
+                    "How strongly the face is drawn: 0 is off, 0.8 is the published "
                     "default. Less follows the prompt better, more than 1 burns the picture.",
                 ),
-                io.Float.Input(
+                percent_input(
                     "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="When the face begins to work: a share of the sampling, from 0 "
+                    0.0,
+                    "When the face begins to work: a share of the sampling, from 0 "
                     "(the first step) to 1.",
                 ),
-                io.Float.Input(
+                percent_input(
                     "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    tooltip="When the face stops working: a share of the sampling, up to 1 "
+                    1.0,
+                    "When the face stops working: a share of the sampling, up to 1 "
                     "(the last step).",
                 ),
                 io.Mask.Input(
@@ -64,7 +54,7 @@ class ApplyAdapter(io.ComfyNode):
                     tooltip="Where the face may work: 1 is fully, 0 not at all. Of any size; "
                     "several frames are used one for each picture of the batch.",
                 ),
-                *_control_inputs("weight"),
+                *_weighting_inputs("weight"),
                 fit_input(optional=True),
             ],
             outputs=[io.Model.Output()],
@@ -121,16 +111,11 @@ class ApplyIdentityNet(io.ComfyNode):
                     "picture's size, or a picture of drawn keypoints. A list of people brings "
                     "its own.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=0.8,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="How strongly IdentityNet works: 0 is off, 0.8 is the published "
+                strength_input(
+                    "How strongly IdentityNet works: 0 is off, 0.8 is the published "
                     "default. Less leaves place and expression freer.",
                 ),
-                *_window_inputs("IdentityNet"),
+                *window_inputs("IdentityNet"),
                 fit_input(),
                 io.Mask.Input(
                     "mask",
@@ -138,7 +123,7 @@ class ApplyIdentityNet(io.ComfyNode):
                     tooltip="Where IdentityNet may work: 1 is fully, 0 not at all. Of any size; "
                     "several frames are used one for each picture of the batch.",
                 ),
-                *_control_inputs("strength"),
+                *_weighting_inputs("strength"),
                 _one_by_one_input(),
             ],
             outputs=_conditioning_outputs(),
@@ -201,25 +186,15 @@ class Apply(io.ComfyNode):
                     tooltip="Where the face shall be, from Face Keypoints or Place Keypoints. A "
                     "list of people brings its own.",
                 ),
-                io.Float.Input(
-                    "weight",
-                    default=0.8,
-                    min=-1.0,
-                    max=5.0,
-                    step=0.01,
-                    tooltip="How strongly the adapter draws the person: 0 is off, 0.8 is the "
+                weight_input(
+                    "How strongly the adapter draws the person: 0 is off, 0.8 is the "
                     "published default. More than 1 burns the picture.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=0.8,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="How strongly IdentityNet holds place and likeness: 0 is off, 0.8 is "
+                strength_input(
+                    "How strongly IdentityNet holds place and likeness: 0 is off, 0.8 is "
                     "the published default.",
                 ),
-                *_window_inputs("InstantID"),
+                *window_inputs("InstantID"),
                 fit_input(),
                 io.Boolean.Input(
                     "face_region",
@@ -229,8 +204,8 @@ class Apply(io.ComfyNode):
                     "regions.",
                 ),
                 *outline_inputs(prefix="region_", optional=True),
-                *_control_inputs("weight"),
-                *_control_inputs("strength", prefix="identitynet_"),
+                *_weighting_inputs("weight"),
+                *_weighting_inputs("strength", prefix="identitynet_"),
                 _one_by_one_input(),
             ],
             outputs=[io.Model.Output(), *_conditioning_outputs()],
@@ -261,21 +236,19 @@ class Apply(io.ComfyNode):
         one_by_one: bool = False,
     ) -> io.NodeOutput:
         outline = Outline(Shape(region_shape), region_padding, region_feather)
-        shared: dict[str, Any] = {
-            "start_percent": start_percent,
-            "end_percent": end_percent,
-            "mask": region_for(face_embeds, keypoints, Fit(fit), outline) if face_region else None,
-            "fit": Fit(fit),
+        region = region_for(face_embeds, keypoints, Fit(fit), outline) if face_region else None
+        shared: dict[str, Any] = {"mask": region, "fit": Fit(fit)}
+        shared |= {"start_percent": start_percent, "end_percent": end_percent}
+        on_model = {"weight": weight, "layers": layer_weights, "curve": weight_curve}
+        on_conditioning = {
+            "strength": strength,
+            "layers": identitynet_layer_weights,
+            "curve": identitynet_weight_curve,
+            "one_by_one": one_by_one,
         }
-        by_step = {"layers": layer_weights, "curve": weight_curve}
-        patched = apply_adapter(model, face_embeds, weight=weight, **by_step, **shared)
+        patched = apply_adapter(model, face_embeds, **on_model, **shared)
         conditioned = apply_identitynet(
-            *(positive, negative, control_net, face_embeds, keypoints),
-            strength=strength,
-            layers=identitynet_layer_weights,
-            curve=identitynet_weight_curve,
-            one_by_one=one_by_one,
-            **shared,
+            positive, negative, control_net, face_embeds, keypoints, **on_conditioning, **shared
         )
         return io.NodeOutput(patched, *conditioned)
 
@@ -288,7 +261,7 @@ def _who_input() -> io.Input:
     )
 
 
-def _control_inputs(what: str, prefix: str = "") -> list[io.Input]:
+def _weighting_inputs(what: str, prefix: str = "") -> list[io.Input]:
     """Factors by layer and by step."""
     return [
         sockets.LayerWeights.Input(
@@ -332,24 +305,6 @@ def _conditioning_outputs() -> list[Any]:
     return [
         io.Conditioning.Output(display_name="positive"),
         io.Conditioning.Output(display_name="negative"),
-    ]
-
-
-def _window_inputs(what: str) -> list[io.Float.Input]:
-    """Begin and end of the part of the sampling in which `what` works."""
-    return [
-        io.Float.Input(
-            name,
-            default=default,
-            min=0.0,
-            max=1.0,
-            step=0.001,
-            tooltip=f"When {what} {does}: a share of the sampling, 0 is its begin, 1 its end.",
-        )
-        for name, default, does in (
-            ("start_percent", 0.0, "begins to work"),
-            ("end_percent", 1.0, "stops working"),
-        )
     ]
 
 

@@ -10,15 +10,15 @@ from comfy_api.latest import io
 
 from ..instantid_core.embeddings import COMBINES, MEAN
 from ..instantid_core.faces import PICKS, THRESHOLD, as_analyzer
-from ..instantid_core.faces.references import ON_MISSING, LookSettings, Reference
-from ..instantid_core.host.faces import (
+from ..instantid_core.faces.pick import make_pick
+from ..instantid_core.faces.references import (
+    ON_MISSING,
+    LookSettings,
+    Reference,
     checked_references,
-    encode_references,
-    load_identity,
-    make_pick,
-    mix_identities,
     references_of,
 )
+from ..instantid_core.host.faces import encode_references, load_identity, mix_identities
 from ..instantid_core.identity import checked_identity
 from ..instantid_core.identity_file import save_identity
 from . import folders, sockets

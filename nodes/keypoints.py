@@ -8,10 +8,12 @@ import torch
 from comfy_api.latest import io
 
 from ..instantid_core.faces import THRESHOLD, as_analyzer
+from ..instantid_core.faces.finding import find_keypoints
 from ..instantid_core.faces.frames import ON_MISSING_FRAME
+from ..instantid_core.faces.pick import ALL_FACES, make_pick
 from ..instantid_core.faces.references import LookSettings
 from ..instantid_core.fitting import Fit, place, standard_face, transform
-from ..instantid_core.host.faces import ALL_FACES, find_keypoints, make_pick
+from ..instantid_core.host.faces import watched
 from ..instantid_core.host.hints import drawn
 from ..instantid_core.keypoints import checked
 from . import sockets
@@ -103,6 +105,7 @@ class FaceKeypoints(io.ComfyNode):
             make_pick(pick, index, like),
             on_missing=on_missing,
             settings=LookSettings(threshold, thorough),
+            watched=watched,
         )
         return io.NodeOutput(keypoints, preview)
 

@@ -9,12 +9,18 @@ from comfy_api.latest import io
 
 from ..instantid_core.faces import as_analyzer
 from ..instantid_core.faces.pick import MOST_LIKE
-from ..instantid_core.host.people import Place, carry_person, person_from_photos, with_person
+from ..instantid_core.host.people import (
+    PersonSettings,
+    carry_person,
+    person_from_photos,
+    with_person,
+)
 from ..instantid_core.host.rows import AS_ON_MODEL
 from ..instantid_core.people import BY_PLACE, ORDERS
 from ..instantid_core.regions import Outline, Shape
 from . import sockets
 from .regions import outline_inputs
+from .sliders import factor_input
 
 
 def _face_inputs(*more: str) -> list[io.Input]:
@@ -41,14 +47,7 @@ def _face_inputs(*more: str) -> list[io.Input]:
 def _factor_inputs() -> list[io.Input]:
     """How much one person counts."""
     return [
-        io.Float.Input(
-            name,
-            default=1.0,
-            min=0.0,
-            max=5.0,
-            step=0.01,
-            tooltip=f"Factor on {what}, for this person: 1 leaves it, 0 turns it off.",
-        )
+        factor_input(name, f"Factor on {what}, for this person: 1 leaves it, 0 turns it off.")
         for name, what in (
             ("weight", "the weight of the adapter"),
             ("strength", "the strength of IdentityNet"),
@@ -110,8 +109,8 @@ class AddPerson(io.ComfyNode):
         people: Any = None,
     ) -> io.NodeOutput:
         outline = Outline(Shape(shape), padding, feather)
-        place = Place(order, index, outline, weight, strength)
-        return io.NodeOutput(with_person(people, face_embeds, keypoints, mask, place))
+        settings = PersonSettings(order, index, outline, weight, strength)
+        return io.NodeOutput(with_person(people, face_embeds, keypoints, mask, settings))
 
 
 class PersonFromPhotos(io.ComfyNode):
@@ -164,9 +163,9 @@ class PersonFromPhotos(io.ComfyNode):
         people: Any = None,
     ) -> io.NodeOutput:
         outline = Outline(Shape(shape), padding, feather)
-        place = Place(order, index, outline, weight, strength)
+        settings = PersonSettings(order, index, outline, weight, strength)
         analyzer = as_analyzer(face_analyzer)
-        made = person_from_photos(analyzer, adapter, portrait, pose, place, people)
+        made = person_from_photos(analyzer, adapter, portrait, pose, settings, people)
         return io.NodeOutput(*made)
 
 

@@ -29,7 +29,7 @@ KIND = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
 
 
 @dataclass(frozen=True)
-class Share:
+class Overhead:
     """The adapter's own seconds and those of a bare call, by round; bytes held while sampling."""
 
     pixels: int
@@ -114,13 +114,13 @@ class OwnTime:
         return attention
 
 
-def measure(models: m.Models, pixels: int, rounds: int) -> Share:
+def measure(models: m.Models, pixels: int, rounds: int) -> Overhead:
     """Measure the adapter's own time and a bare call's in alternate samplings of CALLS calls.
 
     rounds: how many calls of each there are at least.
     """
     identity, clock = models.identity(1), Clock(models.device)
-    x = m.noise(models, pixels, 1)
+    x = m.noise(pixels, 1)
     bare: list[float] = []
     own: list[float] = []
     nbytes = 0
@@ -132,14 +132,14 @@ def measure(models: m.Models, pixels: int, rounds: int) -> Share:
         m.calls(patched, models.positive, models.negative, x, CALLS, clock)
         own += inside.calls[1:]
         nbytes = inside.nbytes
-    return Share(pixels, own, bare, nbytes)
+    return Overhead(pixels, own, bare, nbytes)
 
 
-def verdict(shares: Sequence[Share]) -> str:
+def verdict(overheads: Sequence[Overhead]) -> str:
     """Say in one line whether the limits hold, with the figures."""
-    held = max(share.nbytes for share in shares)
-    figures = "; ".join(share.text() for share in shares)
-    word = "PASS" if all(share.is_kept for share in shares) else "FAIL"
+    held = max(overhead.nbytes for overhead in overheads)
+    figures = "; ".join(overhead.text() for overhead in overheads)
+    word = "PASS" if all(overhead.is_kept for overhead in overheads) else "FAIL"
     return (
         f"{word}: the adapter's own time is {figures}; "
         f"it holds {held / 1e6:.2f} MB on the device (limit {BYTES_LIMIT / 1e6:.0f})"

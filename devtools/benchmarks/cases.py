@@ -160,7 +160,7 @@ def measure(models: m.Models, row: Row, settings: Settings) -> Timings:
     Errors: SameResultError if a variant changes nothing, NotFiniteError.
     """
     name, size, batch, variants = row
-    x, clock = m.noise(models, size, batch), Clock(models.device)
+    x, clock = m.noise(size, batch), Clock(models.device)
     results: dict[str, torch.Tensor] = {}
 
     def work(variant: str) -> Callable[[], float]:

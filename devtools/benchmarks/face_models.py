@@ -147,7 +147,9 @@ def _make_stack(path: Path, stack: Stack) -> None:
         weights = random.standard_normal(shape, np.float32) / np.float32(np.sqrt(9 * before))
         stride = stack.stride if layer == 0 else 1
         value = graph.op(
-            *("Conv", value, graph.constant(weights)),
+            "Conv",
+            value,
+            graph.constant(weights),
             kernel_shape=[3, 3],
             pads=[1, 1, 1, 1],
             strides=[stride, stride],

@@ -49,7 +49,7 @@ def count(events: Iterable[tuple[str, int]], names: tuple[str, ...]) -> int:
 def measure(models: m.Models, row: cases.Row) -> dict[str, Costs]:
     """Return the costs of each variant of a row; on a CUDA device only."""
     _, size, batch, variants = row
-    x = m.noise(models, size, batch)
+    x = m.noise(size, batch)
     return {name: _costs(models, variant, x) for name, variant in variants.items()}
 
 

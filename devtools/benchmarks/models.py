@@ -139,7 +139,7 @@ def keypoints(size: int, place: int = 0, places: int = 1) -> Keypoints:
     return Keypoints(size, size, ((face,),))
 
 
-def noise(models: Models, size: int, batch: int) -> Tensor:
+def noise(size: int, batch: int) -> Tensor:
     """(batch, 4, h, w) of random numbers, for a square picture of `size` pixels."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(batch, 4, size // 8, size // 8, generator=generator)

@@ -121,7 +121,7 @@ def count_rows(models: m.Models, variant: cases.Variant) -> Rows:
     net = models.control_net.control_model
     handle = net.middle_block_out.register_forward_pre_hook(count_identitynet)
     try:
-        m.calls(model, *sides, m.noise(models, ROWS_PIXELS, 1), 0, Clock(models.device))
+        m.calls(model, *sides, m.noise(ROWS_PIXELS, 1), 0, Clock(models.device))
     finally:
         handle.remove()
     return rows
@@ -144,7 +144,7 @@ def measure(models: m.Models, pixels: int, rounds: int) -> list[Crowd]:
 
 def _time_chained(models: m.Models, pixels: int, people: int) -> float:
     variant = cases.chained(models, cases.crowd(models, pixels, people))
-    x, clock = m.noise(models, pixels, 1), Clock(models.device)
+    x, clock = m.noise(pixels, 1), Clock(models.device)
     return m.calls(*variant, x, 1, clock)[0][0]
 
 
@@ -156,7 +156,7 @@ def _time(models: m.Models, pixels: int, crowd: Crowd) -> None:
     attention = CrossAttentionTime(models.control_net.control_model, models.device)
     clock = _CallsApart(models.device, attention)
     with attention.running():
-        x = m.noise(models, pixels, 1)
+        x = m.noise(pixels, 1)
         seconds, _ = m.calls(patched, positive, negative, x, CALLS, clock)
     crowd.whole += seconds
     both = zip(inside.calls, clock.spent, strict=True)

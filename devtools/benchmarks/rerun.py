@@ -221,7 +221,7 @@ class Predict:
 
     def predict(self, model: Any, positive: Any, negative: Any) -> dict[str, Any]:
         Predict.begun = time.perf_counter()
-        x = m.noise(self.setup.models(), self.setup.pixels, 1)
+        x = m.noise(self.setup.pixels, 1)
         clock = Clock(self.setup.device)
         _, Predict.result = m.calls(model, positive, negative, x, 0, clock)
         return {}

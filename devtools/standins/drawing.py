@@ -77,14 +77,6 @@ def draw_faces(
     return picture
 
 
-def draw_face(
-    height: float, angle: float = 0.0, person: int = 0, size: int = 512
-) -> tuple[NDArray[np.uint8], DrawnFace]:
-    """Return a square picture (size, size, 3) with one face in its middle, and that face."""
-    face = DrawnFace((size - 1) / 2, (size - 1) / 2, height, angle, person)
-    return draw_faces([face], size, size), face
-
-
 def _draw(picture: NDArray[np.uint8], face: DrawnFace) -> None:
     if not 0 <= face.person < PERSONS:
         raise ValueError(f"person is {face.person}; wanted 0 to {PERSONS - 1}")

@@ -113,7 +113,9 @@ class _Anchors:
         before = size // 2
         after = size - self.stride - before
         fitted = graph.op(
-            *("Conv", planes, weights),
+            "Conv",
+            planes,
+            weights,
             kernel_shape=[size, size],
             strides=[self.stride, self.stride],
             pads=[before, before, after, after],

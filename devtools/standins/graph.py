@@ -61,7 +61,8 @@ class Graph:
         both may use results of this graph.
         """
         return self.op(
-            *("If", self.op("Cast", condition, to=TensorProto.BOOL)),
+            "If",
+            self.op("Cast", condition, to=TensorProto.BOOL),
             then_branch=yes[0]._branch(yes[1]),
             else_branch=no[0]._branch(no[1]),
         )

@@ -75,7 +75,9 @@ class Portrait:
         kernels = _kernels()
         reach = kernels.shape[-1] // 2
         asked = graph.op(
-            *("Conv", cells, graph.constant(kernels)),
+            "Conv",
+            cells,
+            graph.constant(kernels),
             kernel_shape=list(kernels.shape[-2:]),
             pads=[reach] * 4,
         )

@@ -38,7 +38,10 @@ def fill_frames(
     for number in missing:
         log.warning(
             "Frame %d of %d has no face; on_missing is %s. %s",
-            *(number + 1, len(frames), on_missing, problems[number]),
+            number + 1,
+            len(frames),
+            on_missing,
+            problems[number],
         )
     if on_missing == BLANK:
         return tuple(frames)
@@ -50,12 +53,12 @@ def _filled(frames: Sequence[Frame], found: Sequence[int], number: int, way: str
     after = min((n for n in found if n >= number), default=found[-1])
     if way == HOLD or after <= before:
         return frames[before]
-    share = (number - before) / (after - before)
+    way_along = (number - before) / (after - before)
     pairs = zip(frames[before], frames[after], strict=False)
-    return tuple(_between(a, b, share) for a, b in pairs)
+    return tuple(_between(a, b, way_along) for a, b in pairs)
 
 
-def _between(a: FacePoints, b: FacePoints, share: float) -> FacePoints:
-    kps = a.kps + (b.kps - a.kps) * share
-    box = a.box + (b.box - a.box) * share
+def _between(a: FacePoints, b: FacePoints, way_along: float) -> FacePoints:
+    kps = a.kps + (b.kps - a.kps) * way_along
+    box = a.box + (b.box - a.box) * way_along
     return FacePoints(kps.astype(np.float32), box.astype(np.float32))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
+from ..embeddings import mean_of_references
 from ..errors import WrongInputError
+from ..identity import checked_identity
 from ..images import Picture
 from .analyzer import Embedding, FaceAnalyzer
 from .records import FoundFace
@@ -23,6 +25,7 @@ PICKS = (
     "nearest_center",
     MOST_LIKE,
 )
+ALL_FACES = "all"  # a mode for keypoints only: every face, from left to right
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,18 @@ class Pick:
 
 
 LARGEST_FACE = Pick()
+
+
+def make_pick(mode: str, index: int, like: object = None) -> Pick:
+    """Return the pick of a node's widgets.
+
+    like: what a FACE_EMBEDS socket brought, or None; of several references kept apart the mean.
+    Raises WrongInputError where `like` is not an identity.
+    """
+    if like is None:
+        return Pick(mode, index)
+    face = checked_identity(like, "like").face_embedding
+    return Pick(mode, index, mean_of_references(face).numpy())
 
 
 def likeness(a: Embedding, b: Embedding) -> float:

@@ -51,5 +51,6 @@ def check_recogniser(path: Path, sha256: str) -> None:
         "%s is not antelopev2's glintr100.onnx (its sha256 begins with %s). InstantID was trained "
         "on antelopev2; with another recogniser the face may come out as somebody else's. If it "
         "does, choose the pack antelopev2.",
-        *(path, sha256[:12]),
+        path,
+        sha256[:12],
     )

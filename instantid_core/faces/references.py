@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
+
+from torch import Tensor
 
 from .. import checks
 from ..errors import NoFaceError, WrongInputError
-from ..images import Picture
+from ..images import Picture, to_pictures
 from ..log import log
 from .analyzer import THRESHOLD, Embedding, FaceAnalyzer
 from .pick import LARGEST_FACE, Pick, likeness, rank_faces
@@ -32,6 +35,45 @@ class Reference:
     name: str
     weight: float = 1.0
     pick: Pick = LARGEST_FACE
+
+
+def references_of(
+    images: Tensor, weights: str | float, pick: Pick, before: Sequence[Reference] = ()
+) -> tuple[Reference, ...]:
+    """Return the pictures of an IMAGE batch as references, after those `before`.
+
+    weights: numbers with commas between them, one for each picture; empty for 1 each; or one
+    number for all of them.
+    """
+    pictures = to_pictures(images)
+    if isinstance(weights, str):
+        each = parse_weights(weights, len(pictures))
+    else:
+        each = [checks.number(weights, "weight")] * len(pictures)
+    made = [Reference(p, "", w, pick) for p, w in zip(pictures, each, strict=True)]
+    return (*checked_references(before), *made)
+
+
+def checked_references(found: object) -> tuple[Reference, ...]:
+    """Return what a socket of references brought. Raises WrongInputError for anything else."""
+    kind = checks.kind_of(found)
+    if isinstance(found, (list, tuple)):
+        entries = cast("Sequence[object]", found)
+        references = tuple(one for one in entries if isinstance(one, Reference))
+        if len(references) == len(entries):
+            return references
+    raise WrongInputError(f"`references` is {kind}. Connect the output of Face Reference.")
+
+
+def named(references: Sequence[Reference]) -> list[Reference]:
+    """Return the references as messages call them: by number, where there are several."""
+    total = len(references)
+    if total == 1:
+        return [replace(references[0], name="the picture")]
+    return [
+        replace(reference, name=f"picture {number} of {total}")
+        for number, reference in enumerate(references, start=1)
+    ]
 
 
 @dataclass(frozen=True)

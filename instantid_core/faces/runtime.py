@@ -102,7 +102,9 @@ def wanted_providers(choice: str, available: Sequence[str]) -> list[str]:
     if choice not in (AUTO, "CPU") and not found:
         log.warning(
             "onnxruntime offers no %s here (it offers: %s); faces are found on the CPU.%s",
-            *(PROVIDERS[choice], ", ".join(available), _gpu_hint(available)),
+            PROVIDERS[choice],
+            ", ".join(available),
+            _gpu_hint(available),
         )
     elif choice == AUTO and _gpu_hint(available):
         log.warning("Faces are found on the CPU.%s", _gpu_hint(available))

@@ -76,9 +76,7 @@ class SlotTerm:
         kv = self.sides.index_select(0, self.rows)
         return kv if repeats == 1 else kv.repeat(repeats, 1, 1, 1)
 
-    def laid(
-        self, q: Tensor, activations: Sequence[int] | None, repeats: int
-    ) -> LaidMask | None:
+    def laid(self, q: Tensor, activations: Sequence[int] | None, repeats: int) -> LaidMask | None:
         """Return the mask on a layer's queries (B*repeats,n,C); None is everywhere."""
         if self.mask is None:
             return None

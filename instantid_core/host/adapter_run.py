@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from .. import masks
-from ..control import PercentTable
 from ..identity import IdentitySide
 from ..log import warn
 from ..mask_layout import MaskLayout, Recent, View, packed_to
 from ..masks import Grid, LaidMask, cut_to_box, grid_of, halved
 from ..people import PeopleMasks, PersonRegion
+from ..weighting import PercentTable
 from .resident import Resident
 from .rows import FIRST_PERSON, CarriedPerson, Rows
 

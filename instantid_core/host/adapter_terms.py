@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from .. import checks, masks
-from ..control import LayerWeights, WeightCurve, slot_weights
 from ..errors import WrongModelError
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
 from ..log import log
 from ..people import People, PeopleMasks, PersonRegion
 from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
+from ..weighting import LayerWeights, WeightCurve, slot_weights
 from . import sampling
 from .adapter_call import predict
 from .rows import AS_ON_MODEL, CarriedPerson

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from .. import checks, masks
-from ..control import LayerWeights, WeightCurve
-from ..errors import WrongInputError
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import Keypoints
 from ..log import log
 from ..people import People, PeopleMasks, PeopleRegion, Person, PersonRegion
+from ..weighting import LayerWeights, WeightCurve
 from . import rows
 from .control_net_check import check_control_net, warn_of_keyframes
 from .hints import Hint, PeopleHint, hint_of

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from .. import masks
-from ..control import LayerWeights, PercentTable, WeightCurve
 from ..errors import WrongModelError
 from ..fitting import warn_of_small_faces
 from ..log import warn
@@ -31,6 +30,7 @@ from ..mask_layout import (
     packed_to,
 )
 from ..people import PeopleMasks
+from ..weighting import LayerWeights, PercentTable, WeightCurve
 from . import rows as row_tags
 from .adapter_run import MASKS_LEFT_OUT
 from .control_blocks import encode_hint, run_blocks

@@ -10,7 +10,9 @@ from torch import Tensor
 from .. import checks, masks
 from ..errors import WrongInputError
 from ..faces import FaceAnalyzer, Pick
-from ..faces.pick import MOST_LIKE
+from ..faces.finding import find_keypoints
+from ..faces.pick import ALL_FACES, MOST_LIKE
+from ..faces.references import references_of
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import Keypoints, checked
@@ -18,12 +20,12 @@ from ..log import log
 from ..people import BY_PLACE, NOBODY, People, Person, choose_faces
 from ..regions import FaceRegion, Outline
 from . import rows
-from .faces import ALL_FACES, encode_references, find_keypoints, references_of
+from .faces import encode_references, watched
 from .loading import Adapter
 
 
 @dataclass(frozen=True)
-class Place:
+class PersonSettings:
     """Which face of a pose photo is a person's, and how much the person counts.
 
     order: one of people.ORDERS, or MOST_LIKE where the photo itself is given. index: from 0, or
@@ -49,7 +51,11 @@ def checked_people(people: object) -> People:
 
 
 def with_person(
-    people: object, identity: object, keypoints: object, mask: Tensor | None, place: Place
+    people: object,
+    identity: object,
+    keypoints: object,
+    mask: Tensor | None,
+    settings: PersonSettings,
 ) -> People:
     """Return the list with one more person; a bypassed identity leaves it as it is.
 
@@ -70,8 +76,8 @@ def with_person(
     number = len(before.persons)
     faces = None
     if keypoints is not None:
-        faces = choose_faces(checked(keypoints), place.order, place.index, number)
-    return before.with_one_more(_person(own, faces, masks.checked(mask), place))
+        faces = choose_faces(checked(keypoints), settings.order, settings.index, number)
+    return before.with_one_more(_person(own, faces, masks.checked(mask), settings))
 
 
 def person_from_photos(
@@ -79,7 +85,7 @@ def person_from_photos(
     adapter: Adapter,
     portrait: Tensor,
     pose: Tensor,
-    place: Place,
+    settings: PersonSettings,
     people: object = None,
 ) -> tuple[People, Tensor]:
     """Return the list with the person of a portrait at a face of a pose photo, and a preview.
@@ -90,21 +96,22 @@ def person_from_photos(
     before = checked_people(people)
     encoded = encode_references(analyzer, adapter, references_of(portrait, "", Pick()))
     identity = checked_identity(encoded.identity, "portrait")
-    if place.order == MOST_LIKE:
+    if settings.order == MOST_LIKE:
         like = identity.face_embedding.numpy()
-        faces, preview = find_keypoints(analyzer, pose, Pick(MOST_LIKE, max(place.index, 0), like))
+        pick = Pick(MOST_LIKE, max(settings.index, 0), like)
+        faces, preview = find_keypoints(analyzer, pose, pick, watched=watched)
     else:
-        every, preview = find_keypoints(analyzer, pose, Pick(ALL_FACES))
-        faces = choose_faces(every, place.order, place.index, len(before.persons))
-    return before.with_one_more(_person(identity, faces, None, place)), preview
+        every, preview = find_keypoints(analyzer, pose, Pick(ALL_FACES), watched=watched)
+        faces = choose_faces(every, settings.order, settings.index, len(before.persons))
+    return before.with_one_more(_person(identity, faces, None, settings)), preview
 
 
 def _person(
-    identity: Identity, faces: Keypoints | None, mask: masks.Mask | None, place: Place
+    identity: Identity, faces: Keypoints | None, mask: masks.Mask | None, settings: PersonSettings
 ) -> Person:
-    weight = checks.number(place.weight, "weight")
-    strength = checks.number(place.strength, "strength")
-    return Person(identity, faces, mask, place.outline, weight, strength)
+    weight = checks.number(settings.weight, "weight")
+    strength = checks.number(settings.strength, "strength")
+    return Person(identity, faces, mask, settings.outline, weight, strength)
 
 
 def region_for(

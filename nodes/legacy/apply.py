@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...instantid_core.host.old_pack import OldSettings, apply_old_pack
+from ...instantid_core.host.legacy.old_pack import AVERAGE, OldSettings, apply_old_pack
 from .. import sockets
 from . import inputs
 
@@ -48,7 +48,53 @@ def _schema(node_id: str, name: str, widgets: list[io.Input]) -> io.Schema:
     )
 
 
-class ApplyInstantID(io.ComfyNode):
+class _AllInOne(io.ComfyNode):
+    """What both all-in-one nodes do."""
+
+    @classmethod
+    def apply_instantid(
+        cls,
+        instantid: Any,
+        insightface: Any,
+        control_net: Any,
+        image: Tensor,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        start_at: float,
+        end_at: float,
+        weight: float = 0.8,
+        ip_weight: float | None = None,
+        cn_strength: float | None = None,
+        noise: float = 0.35,
+        image_kps: Tensor | None = None,
+        mask: Tensor | None = None,
+        combine_embeds: str = AVERAGE,
+    ) -> Applied:
+        """Return (model, positive, negative); for Python callers, as in the old pack."""
+        settings = OldSettings(
+            weight=weight if ip_weight is None else ip_weight,
+            strength=weight if cn_strength is None else cn_strength,
+            start_percent=start_at,
+            end_percent=end_at,
+            noise=noise,
+            combine=combine_embeds,
+            mask=mask,
+        )
+        return apply_old_pack(
+            instantid,
+            insightface,
+            control_net,
+            image,
+            image_kps,
+            model,
+            positive,
+            negative,
+            settings,
+        )
+
+
+class ApplyInstantID(_AllInOne):
     """Adapter and IdentityNet with one weight, and with the noise the old node did not show."""
 
     @classmethod
@@ -86,50 +132,23 @@ class ApplyInstantID(io.ComfyNode):
     ) -> io.NodeOutput:
         start_at, end_at = inputs.START.clamped(start_at), inputs.END.clamped(end_at)
         applied = cls.apply_instantid(
-            *(instantid, insightface, control_net, image, model, positive, negative),
-            *(start_at, end_at, inputs.WEIGHT.clamped(weight)),
+            instantid,
+            insightface,
+            control_net,
+            image,
+            model,
+            positive,
+            negative,
+            start_at,
+            end_at,
+            inputs.WEIGHT.clamped(weight),
             image_kps=image_kps,
             mask=mask,
         )
         return io.NodeOutput(*applied)
 
-    @classmethod
-    def apply_instantid(
-        cls,
-        instantid: Any,
-        insightface: Any,
-        control_net: Any,
-        image: Tensor,
-        model: Any,
-        positive: Any,
-        negative: Any,
-        start_at: float,
-        end_at: float,
-        weight: float = 0.8,
-        ip_weight: float | None = None,
-        cn_strength: float | None = None,
-        noise: float = 0.35,
-        image_kps: Tensor | None = None,
-        mask: Tensor | None = None,
-        combine_embeds: str = "average",
-    ) -> Applied:
-        """Return (model, positive, negative); for Python callers, as in the old pack."""
-        settings = OldSettings(
-            weight=weight if ip_weight is None else ip_weight,
-            strength=weight if cn_strength is None else cn_strength,
-            start_percent=start_at,
-            end_percent=end_at,
-            noise=noise,
-            combine=combine_embeds,
-            mask=mask,
-        )
-        return apply_old_pack(
-            *(instantid, insightface, control_net, image, image_kps),
-            *(model, positive, negative, settings),
-        )
 
-
-class ApplyInstantIDAdvanced(ApplyInstantID):
+class ApplyInstantIDAdvanced(_AllInOne):
     """Adapter and IdentityNet with a weight each, visible noise, and a choice of combining."""
 
     @classmethod
@@ -173,8 +192,15 @@ class ApplyInstantIDAdvanced(ApplyInstantID):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         applied = cls.apply_instantid(
-            *(instantid, insightface, control_net, image, model, positive, negative),
-            *(inputs.START.clamped(start_at), inputs.END.clamped(end_at)),
+            instantid,
+            insightface,
+            control_net,
+            image,
+            model,
+            positive,
+            negative,
+            inputs.START.clamped(start_at),
+            inputs.END.clamped(end_at),
             ip_weight=inputs.IP_WEIGHT.clamped(ip_weight),
             cn_strength=inputs.CN_STRENGTH.clamped(cn_strength),
             noise=inputs.NOISE.clamped(noise),

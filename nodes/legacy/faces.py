@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...instantid_core.faces import AUTO, DEFAULT_PACK, find_pack, open_analyzer
-from ...instantid_core.host.old_pack import draw_found_keypoints
+from ...instantid_core.host.legacy.old_pack import draw_found_keypoints
 from ...instantid_core.log import log
 from .. import folders, sockets
 from . import inputs

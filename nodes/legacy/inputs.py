@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from comfy_api.latest import io
 
 from ...instantid_core import checks
+from ...instantid_core.host.legacy.old_pack import AVERAGE, COMBINES
 from ...instantid_core.log import log
 
 CATEGORY = "InstantID/old nodes"
 ABSENT = object()  # tells an input that is not there from one that is connected
-COMBINE = ("average", "norm average", "concat")
 FIRST_WEEKS = (
     "This node was saved with the first version of the old InstantID pack, whose inputs "
     "image_features and attn_mask are gone. Add the node anew, connect the photo to image, the "
@@ -125,21 +125,21 @@ def first_weeks(*gone: object) -> bool | str:
 
 def known_combine(combine_embeds: str) -> str:
     """Return a way of combining that exists; an unknown one is replaced with a note."""
-    if combine_embeds in COMBINE:
+    if combine_embeds in COMBINES:
         return combine_embeds
     log.warning(
         "combine_embeds is %s; known are %s, so the node runs with average.",
         checks.shown(combine_embeds),
-        ", ".join(COMBINE),
+        ", ".join(COMBINES),
     )
-    return COMBINE[0]
+    return AVERAGE
 
 
 def combine_input() -> io.Combo.Input:
     return io.Combo.Input(
         "combine_embeds",
-        options=list(COMBINE),
-        default=COMBINE[0],
+        options=list(COMBINES),
+        default=AVERAGE,
         tooltip="How several reference photos become one face: their mean, the mean after each "
         "number is scaled over the photos, or all of them side by side.",
     )

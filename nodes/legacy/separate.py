@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...instantid_core.host.old_pack import apply_old_controlnet, patch_old_attention
+from ...instantid_core.host.legacy.old_pack import apply_old_controlnet, patch_old_attention
 from .. import sockets
 from . import inputs
 
@@ -64,8 +64,13 @@ class InstantIDAttentionPatch(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         patched = cls.patch_attention(
-            *(instantid, insightface, image, model, inputs.ATTENTION_WEIGHT.clamped(weight)),
-            *(inputs.START.clamped(start_at), inputs.END.clamped(end_at)),
+            instantid,
+            insightface,
+            image,
+            model,
+            inputs.ATTENTION_WEIGHT.clamped(weight),
+            inputs.START.clamped(start_at),
+            inputs.END.clamped(end_at),
             noise=inputs.NOISE.clamped(noise),
             mask=mask,
         )
@@ -86,7 +91,10 @@ class InstantIDAttentionPatch(io.ComfyNode):
     ) -> tuple[Any, Any]:
         """Return (model, face embeds); for Python callers, as in the old pack."""
         return patch_old_attention(
-            *(instantid, insightface, image, model),
+            instantid,
+            insightface,
+            image,
+            model,
             weight=weight,
             start_percent=start_at,
             end_percent=end_at,
@@ -147,7 +155,11 @@ class ApplyInstantIDControlNet(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         applied = cls.apply_controlnet(
-            *(face_embeds, control_net, image_kps, positive, negative),
+            face_embeds,
+            control_net,
+            image_kps,
+            positive,
+            negative,
             inputs.STRENGTH.clamped(strength),
             inputs.START.clamped(start_at),
             inputs.END.clamped(end_at),
@@ -170,7 +182,11 @@ class ApplyInstantIDControlNet(io.ComfyNode):
     ) -> tuple[Any, Any]:
         """Return (positive, negative); for Python callers, as in the old pack."""
         return apply_old_controlnet(
-            *(face_embeds, control_net, image_kps, positive, negative),
+            face_embeds,
+            control_net,
+            image_kps,
+            positive,
+            negative,
             strength=strength,
             start_percent=start_at,
             end_percent=end_at,

@@ -128,7 +128,7 @@ def test_a_grid_that_cannot_be_known_is_an_error_that_says_why() -> None:
 
 def test_a_mask_is_laid_by_nearest_neighbour_rows_first() -> None:
     mask = torch.arange(8.0).view(1, 2, 4)
-    assert masks.on_grid(mask, 1, 2).flatten().tolist() == [0.0, 2.0]
+    assert masks.on_grid(mask, (1, 2)).flatten().tolist() == [0.0, 2.0]
 
 
 @pytest.mark.parametrize(

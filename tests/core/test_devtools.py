@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STATE = ROOT / ".dev"
+STATE = (ROOT / ".dev").resolve()
 
 
 @pytest.fixture

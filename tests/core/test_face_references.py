@@ -18,6 +18,7 @@ from faithful_instantid.instantid_core.errors import (
 )
 from faithful_instantid.instantid_core.faces import FaceAnalyzer, Pick
 from faithful_instantid.instantid_core.faces.frames import fill_frames
+from faithful_instantid.instantid_core.faces.previews import draw_preview, same_size
 from faithful_instantid.instantid_core.faces.references import (
     Reference,
     choose_face,
@@ -30,7 +31,6 @@ from faithful_instantid.instantid_core.identity import Identity, IdentitySide
 from faithful_instantid.instantid_core.identity_file import load_embeddings, save_identity
 from faithful_instantid.instantid_core.images import Picture
 from faithful_instantid.instantid_core.keypoints import FacePoints
-from faithful_instantid.instantid_core.previews import draw_preview, same_size
 from safetensors.torch import save_file
 
 # A group: in the middle the small one, on the left the large one, on the right below the third.

@@ -67,7 +67,7 @@ def test_a_close_up_that_fills_the_frame_is_found_within_one_detector_pixel(
 ) -> None:
     scale = 4 if width > 2000 else 1  # a large picture is drawn small and enlarged: quicker
     small = DrawnFace(
-        *(width / scale / 2, height / scale / 2, 0.95 * min(width, height) / scale), angle, 3
+        width / scale / 2, height / scale / 2, 0.95 * min(width, height) / scale, angle, 3
     )
     picture = picture_of([small], width // scale, height // scale)
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -15,7 +15,6 @@ import pytest
 import torch
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
 from faithful_instantid.instantid_core import checkpoint, checks
-from faithful_instantid.instantid_core.control import LayerWeights, WeightCurve, eased, parse_curve
 from faithful_instantid.instantid_core.errors import (
     InstantIDError,
     MissingDependencyError,
@@ -34,6 +33,12 @@ from faithful_instantid.instantid_core.images import to_pictures
 from faithful_instantid.instantid_core.keypoints import Keypoints, checked, draw_keypoints
 from faithful_instantid.instantid_core.people import choose_faces
 from faithful_instantid.instantid_core.unet_layout import measure_unet
+from faithful_instantid.instantid_core.weighting import (
+    LayerWeights,
+    WeightCurve,
+    eased,
+    parse_curve,
+)
 from torch import nn
 
 from .test_checkpoint import flat, small_adapter

@@ -15,13 +15,13 @@ import pytest
 import torch
 from faithful_instantid.devtools.comfy_server import default_comfyui, standin_models
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
-from faithful_instantid.instantid_core.control import LayerWeights, eased
 from faithful_instantid.instantid_core.errors import InstantIDError
 from faithful_instantid.instantid_core.faces import Pick, find_pack, open_analyzer
+from faithful_instantid.instantid_core.faces.references import references_of
 from faithful_instantid.instantid_core.fitting import standard_face
-from faithful_instantid.instantid_core.host.faces import references_of
-from faithful_instantid.instantid_core.host.people import Place, with_person
+from faithful_instantid.instantid_core.host.people import PersonSettings, with_person
 from faithful_instantid.instantid_core.identity_file import save_identity
+from faithful_instantid.instantid_core.weighting import LayerWeights, eased
 from faithful_instantid.nodes import folders
 from faithful_instantid.nodes.keypoints import PlaceKeypoints, TransformKeypoints
 from hypothesis import HealthCheck, given, settings
@@ -82,7 +82,7 @@ def good(
         "FACE_EMBEDS": identity,
         "FACE_KEYPOINTS": face,
         "IID_FACE_REFERENCES": references_of(PHOTO, "", Pick()),
-        "IID_PEOPLE": with_person(None, identity, face, None, Place("left_to_right")),
+        "IID_PEOPLE": with_person(None, identity, face, None, PersonSettings("left_to_right")),
         "IID_LAYER_WEIGHTS": LayerWeights.of_parts(1.0, 0.5, 1.0),
         "IID_WEIGHT_CURVE": eased("linear", 1.0, 0.5),
     }

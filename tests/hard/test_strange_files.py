@@ -324,7 +324,7 @@ LOOKING = {
     "imports": """
 import pathlib, torch
 from faithful_instantid.instantid_core.faces import Pick, find_pack, open_analyzer
-from faithful_instantid.instantid_core.host.faces import find_keypoints
+from faithful_instantid.instantid_core.faces.finding import find_keypoints
 analyzer = open_analyzer(find_pack("antelopev2", [pathlib.Path(FACES)]), "CPU")
 def look(count, side):
     picture = torch.full((1, 1, 1, 1), 0.5).expand(count, side, side, 3)

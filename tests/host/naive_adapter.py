@@ -16,8 +16,6 @@ import torch
 from faithful_instantid.devtools import tiny_sdxl
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-Heads = torch.Tensor
-
 
 def layer_numbers() -> dict[tuple[str, int, int], int]:
     """Return the adapter file's number of each ComfyUI slot, from ComfyUI's table of names."""

@@ -12,7 +12,7 @@ import torch
 import torch._dynamo
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from faithful_instantid.instantid_core import host
-from faithful_instantid.instantid_core.control import eased
+from faithful_instantid.instantid_core.weighting import eased
 from torch._dynamo.backends.registry import lookup_backend
 
 from .comparing import relative_error

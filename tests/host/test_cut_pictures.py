@@ -57,7 +57,7 @@ def walking_face(frames: int = FRAMES) -> Keypoints:
 def texts(official: Official) -> list[list[Any]]:
     """Both sides, told the whole picture's size, so that a part is told the same."""
     pair = [conditioning(official, side) for side in SIDES]
-    for (_, extra), in pair:
+    for ((_, extra),) in pair:
         extra.update(width=8 * WIDTH, height=8 * HEIGHT)
     return pair
 
@@ -112,7 +112,11 @@ class TestWindows:
         model = host.apply_adapter(tiny_model, identity, mask=masks())
         keypoints = walking_face()
         conds = with_net(
-            official, make_controlnet("identitynet"), identity, keypoints, mask=FaceRegion(keypoints)
+            official,
+            make_controlnet("identitynet"),
+            identity,
+            keypoints,
+            mask=FaceRegion(keypoints),
         )
         windowed = _context_windows(model, causal=causal)
         for applied, cut_model in ((model, windowed), (tiny_model, None)):
@@ -292,7 +296,11 @@ class TestAreas:
         assert_differ(found[0], found[1])
 
     def test_people_keep_their_places_inside_an_area(
-        self, official: Official, tiny_model: Any, make_controlnet: MakeNet, identity: Any,
+        self,
+        official: Official,
+        tiny_model: Any,
+        make_controlnet: MakeNet,
+        identity: Any,
         second_identity: Any,
     ) -> None:
         """The area shows the second person alone: the first has no say in it."""
@@ -305,9 +313,9 @@ class TestAreas:
             people = People(
                 (Person(first, face, halves[0]), Person(second_identity, face, halves[1]))
             )
-            return predict(
-                tiny_model, *self.conds(official, net, people, None), x, TIMESTEP
-            )["positive"]
+            return predict(tiny_model, *self.conds(official, net, people, None), x, TIMESTEP)[
+                "positive"
+            ]
 
         assert torch.equal(drawn(identity), drawn(second_identity))
 

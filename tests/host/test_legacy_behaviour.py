@@ -10,9 +10,9 @@ import pytest
 import torch
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import NoFaceError, WrongInputError, WrongModelError
+from faithful_instantid.instantid_core.host.legacy.old_pack import combined
+from faithful_instantid.instantid_core.host.legacy.shared_context import apply_shared_context
 from faithful_instantid.instantid_core.host.sampling import TERMS
-from faithful_instantid.instantid_core.host.old_pack import combined
-from faithful_instantid.instantid_core.host.shared_context import apply_shared_context
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import draw_keypoints
 from faithful_instantid.instantid_core.masks import on_grid
@@ -76,8 +76,21 @@ def bench(
 
 def test_python_callers_get_tuples_from_positional_calls(bench: Bench) -> None:
     applied = ApplyInstantID().apply_instantid(
-        *(bench.adapter, bench.faces, bench.identitynet, bench.photos[:1], bench.model),
-        *(bench.positive, bench.negative, 0.0, 1.0, 0.8, 0.7, 0.9, 0.2, bench.photos[:1], None),
+        bench.adapter,
+        bench.faces,
+        bench.identitynet,
+        bench.photos[:1],
+        bench.model,
+        bench.positive,
+        bench.negative,
+        0.0,
+        1.0,
+        0.8,
+        0.7,
+        0.9,
+        0.2,
+        bench.photos[:1],
+        None,
         "average",
     )
     patched = InstantIDAttentionPatch().patch_attention(
@@ -194,7 +207,7 @@ def test_a_mask_is_laid_over_the_layers_smoothly_as_before(bench: Bench) -> None
     mask[:, 2:] = 1
     term = bench.apply(mask=mask)[0].model_options["transformer_options"][TERMS][0]
     assert term.smooth_mask
-    rows = on_grid(mask, 4, 1, smooth=term.smooth_mask).flatten().tolist()
+    rows = on_grid(mask, (4, 1), bilinear=term.smooth_mask).flatten().tolist()
     assert rows == pytest.approx([0.0, 0.75, 1.0, 1.0])
 
 
@@ -292,7 +305,11 @@ def test_old_nodes_name_what_is_no_picture_and_no_controlnet(bench: Bench) -> No
     tokens = torch.zeros(1, 16, 64)
     with pytest.raises(WrongModelError, match="^CONTROL_NET brought a text. Load IdentityNet"):
         apply_shared_context(
-            *(bench.positive, bench.negative, "net", (tokens, tokens), LANDSCAPE),
+            bench.positive,
+            bench.negative,
+            "net",
+            (tokens, tokens),
+            LANDSCAPE,
             strength=1.0,
             start_percent=0.0,
             end_percent=1.0,
@@ -346,8 +363,18 @@ def test_two_people_in_series_are_joined_later(bench: Bench) -> None:
     left[:, :64] = 1
     one = bench.apply(mask=left)
     two = ApplyInstantID.execute(
-        *(bench.adapter, bench.faces, bench.identitynet, bench.photos[1:], one[0]),
-        *(bench.positive, bench.negative, 0.8, 0, 1, None, 1 - left),
+        bench.adapter,
+        bench.faces,
+        bench.identitynet,
+        bench.photos[1:],
+        one[0],
+        bench.positive,
+        bench.negative,
+        0.8,
+        0,
+        1,
+        None,
+        1 - left,
     ).args
     joined = bench.predicted(two[0], two[1] + one[1], two[2] + one[2])
     alone = bench.predicted(one[0], *one[1:])

@@ -109,7 +109,7 @@ def model_folders() -> None:
 
 
 def node(node_id: str) -> Any:
-    return next(n for n in legacy.NODES if n.__name__ == node_id)
+    return legacy.NODES[node_id]
 
 
 def described(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -142,9 +142,9 @@ def test_the_old_model_loader_has_one_input_and_one_output() -> None:
 
 
 def test_there_are_seven_old_ids_and_each_class_bears_its_id() -> None:
-    ids = [n.GET_SCHEMA().node_id for n in legacy.NODES]
+    ids = [n.GET_SCHEMA().node_id for n in legacy.NODES.values()]
     assert sorted(ids) == sorted([*OLD, "InstantIDModelLoader"])
-    assert ids == [n.__name__ for n in legacy.NODES]
+    assert ids == list(legacy.NODES) == [n.__name__ for n in legacy.NODES.values()]
 
 
 @pytest.mark.parametrize("node_id", METHODS)
@@ -161,7 +161,7 @@ def test_the_advanced_node_has_the_method_of_the_plain_one() -> None:
     )
 
 
-@pytest.mark.parametrize("old", legacy.NODES, ids=lambda n: n.__name__)
+@pytest.mark.parametrize("old", legacy.NODES.values(), ids=list(legacy.NODES))
 def test_every_input_and_output_of_an_old_node_has_a_tooltip(old: Any) -> None:
     schema = old.GET_SCHEMA()
     assert all(i.tooltip for i in schema.inputs)
@@ -169,7 +169,7 @@ def test_every_input_and_output_of_an_old_node_has_a_tooltip(old: Any) -> None:
     assert schema.description
 
 
-@pytest.mark.parametrize("old", legacy.NODES, ids=lambda n: n.__name__)
+@pytest.mark.parametrize("old", legacy.NODES.values(), ids=list(legacy.NODES))
 def test_an_old_node_executes_with_the_inputs_it_declares(old: Any) -> None:
     declared = [i.id for i in old.GET_SCHEMA().inputs]
     assert list(inspect.signature(old.execute).parameters) == declared

@@ -15,7 +15,7 @@ from faithful_instantid.nodes.legacy.replacements import replacements
 import nodes as comfyui
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OLD_IDS = [node.__name__ for node in legacy.NODES]
+OLD_IDS = list(legacy.NODES)
 OURS_FOREVER = "IID_LoadAdapter"
 
 STUB = """

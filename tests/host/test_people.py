@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from faithful_instantid.instantid_core.control import LayerWeights, WeightCurve
 from faithful_instantid.instantid_core.errors import WrongInputError
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face
 from faithful_instantid.instantid_core.host import (
@@ -19,13 +18,14 @@ from faithful_instantid.instantid_core.host import (
     encode_identity,
 )
 from faithful_instantid.instantid_core.host.adapter_call import SlotAttention
-from faithful_instantid.instantid_core.host.people import Place, carry_person, with_person
+from faithful_instantid.instantid_core.host.people import PersonSettings, carry_person, with_person
 from faithful_instantid.instantid_core.host.people_attention import PeopleAttention, PeopleCells
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.mask_layout import Rectangle, View
 from faithful_instantid.instantid_core.people import People, PeopleMasks, Person, choose_faces
 from faithful_instantid.instantid_core.unet_layout import SLOTS
+from faithful_instantid.instantid_core.weighting import LayerWeights, WeightCurve
 
 from .comparing import relative_error
 from .predict import SIDES, conditioning, noise_of, predict
@@ -260,14 +260,14 @@ def test_an_empty_mask_leaves_a_person_out(
 
 def test_a_person_without_a_face_in_the_pose_photo_gets_a_sentence(identity: Any) -> None:
     pose = face_at(0.5)
-    people = with_person(None, identity, pose, None, Place("left_to_right"))
+    people = with_person(None, identity, pose, None, PersonSettings("left_to_right"))
     two = Keypoints(1024, 1024, (face_at(0.2).faces + face_at(0.8).faces,))
-    people = with_person(people, identity, two, None, Place("left_to_right"))
+    people = with_person(people, identity, two, None, PersonSettings("left_to_right"))
     with pytest.raises(WrongInputError, match="Person 3 would take face number 2 .* 2 faces"):
-        with_person(people, identity, two, None, Place("left_to_right"))
+        with_person(people, identity, two, None, PersonSettings("left_to_right"))
     with pytest.raises(WrongInputError, match="neither keypoints nor a mask"):
-        with_person(None, identity, None, None, Place("largest"))
-    bypassed = with_person(people, NoIdentity("no face"), two, None, Place("largest"))
+        with_person(None, identity, None, None, PersonSettings("largest"))
+    bypassed = with_person(people, NoIdentity("no face"), two, None, PersonSettings("largest"))
     assert bypassed is people
 
 

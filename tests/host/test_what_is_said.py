@@ -18,12 +18,12 @@ from faithful_instantid.instantid_core.errors import (
     WrongFileError,
     WrongInputError,
 )
+from faithful_instantid.instantid_core.faces.references import checked_references
 from faithful_instantid.instantid_core.fitting import Fit, standard_face
-from faithful_instantid.instantid_core.host.faces import checked_references
 from faithful_instantid.instantid_core.host.hints import hint_of
 from faithful_instantid.instantid_core.host.loading import load_identitynet
 from faithful_instantid.instantid_core.host.people import (
-    Place,
+    PersonSettings,
     carry_person,
     checked_people,
     region_for,
@@ -135,7 +135,7 @@ def test_a_bypassed_face_is_told_where_it_would_have_been_used(
 ) -> None:
     positive, negative = (conditioning(official, side) for side in SIDES)
     assert carry_person(positive, BYPASSED) is positive
-    assert with_person(None, BYPASSED, standard_face(), None, Place("largest")) is NOBODY
+    assert with_person(None, BYPASSED, standard_face(), None, PersonSettings("largest")) is NOBODY
     assert MixIdentities.execute(adapter, identity, BYPASSED, 0.5, "mean")[0] is BYPASSED
     with caplog.at_level(logging.INFO, logger="faithful_instantid"):
         host.apply_identitynet(positive, negative, None, BYPASSED)
@@ -146,7 +146,9 @@ def test_a_bypassed_face_is_told_where_it_would_have_been_used(
         "IdentityNet is not applied: ",
     ):
         assert f"{begin}{BYPASSED.reason}" in caplog.text
-    text = said(lambda: with_person(None, identity, None, None, Place("largest")), WrongInputError)
+    text = said(
+        lambda: with_person(None, identity, None, None, PersonSettings("largest")), WrongInputError
+    )
     assert "nothing says where they are" in text
 
 
@@ -154,7 +156,7 @@ def test_people_without_a_place_leave_identitynet_out_and_say_so(
     official: Official, identity: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pair = [conditioning(official, side) for side in SIDES]
-    masked = with_person(None, identity, None, torch.ones(8, 8), Place("largest"))
+    masked = with_person(None, identity, None, torch.ones(8, 8), PersonSettings("largest"))
     for people, reason in (
         (NOBODY, "the list of people is empty."),
         (masked, "nobody in the list of people has keypoints."),

@@ -56,13 +56,17 @@ def separated(prompt: Prompt) -> None:
     given = prompt.pop(apply)["inputs"]
     window = {"start_percent": 0.0, "end_percent": 1.0}
     add(
-        *(prompt, "adapter", "IID_ApplyAdapter"),
+        prompt,
+        "adapter",
+        "IID_ApplyAdapter",
         **{"model": given["model"], "face_embeds": given["face_embeds"], "weight": 0.8, **window},
     )
     names = ("positive", "negative", "control_net", "face_embeds", "keypoints")
     shared = {name: given[name] for name in names}
     add(
-        *(prompt, "net", "IID_ApplyIdentityNet"),
+        prompt,
+        "net",
+        "IID_ApplyIdentityNet",
         **{**shared, "strength": 0.8, "fit": "crop", **window},
     )
     inputs_of(prompt, "KSampler").update(

@@ -95,7 +95,7 @@ class WeightCurve:
             )
 
     def at(self, percent: float) -> float:
-        """Return the factor at a share of the sampling, 0..1."""
+        """Return the factor at a percent of the sampling, 0..1."""
         before = self.points[0]
         for point in self.points:
             if percent <= point[0]:
@@ -110,14 +110,14 @@ class WeightCurve:
 
 
 class PercentTable:
-    """From a noise level back to the share of the sampling it stands for."""
+    """From a noise level back to the percent of the sampling it stands for."""
 
     def __init__(self, noise_level: Callable[[float], float]) -> None:
-        """noise_level: the level at a share of the sampling, falling from share 0 to share 1."""
+        """noise_level: the level at a percent, 0..1; it falls from percent 0 to percent 1."""
         self._levels = [noise_level(i / _TABLE) for i in range(_TABLE + 1)]
 
     def percent(self, level: float) -> float:
-        """Return the share, 0..1; between the table's levels it is straight."""
+        """Return the percent, 0..1; between the table's levels it is straight."""
         later = next((i for i, known in enumerate(self._levels) if known <= level), _TABLE)
         if later == 0:
             return 0.0

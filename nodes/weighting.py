@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..instantid_core.control import EASES, LayerWeights, eased, parse_curve
 from ..instantid_core.images import rgb_to_images
 from ..instantid_core.plots import plot_curve, plot_layers
+from ..instantid_core.weighting import EASES, LayerWeights, eased, parse_curve
 from . import sockets
+from .sliders import factor_input
 
 POINTS = "points"
 
@@ -27,14 +28,10 @@ class LayerWeightsNode(io.ComfyNode):
             search_aliases=["instantid", "block weight", "layer weight"],
             inputs=[
                 *(
-                    io.Float.Input(
+                    factor_input(
                         part,
-                        default=1.0,
-                        min=-1.0,
-                        max=5.0,
-                        step=0.01,
-                        tooltip=f"Factor on the weight in the {part} blocks: 1 leaves it, 0 "
-                        "turns it off.",
+                        f"Factor on the weight in the {part} blocks: 1 leaves it, 0 turns it off.",
+                        least=-1.0,
                     )
                     for part in ("down", "middle", "up")
                 ),
@@ -82,13 +79,8 @@ class WeightCurveNode(io.ComfyNode):
                     "slowly at last. points: along the points written below.",
                 ),
                 *(
-                    io.Float.Input(
-                        name,
-                        default=1.0,
-                        min=0.0,
-                        max=5.0,
-                        step=0.01,
-                        tooltip=f"Factor on the weight at the {when} of the sampling: 1 leaves it.",
+                    factor_input(
+                        name, f"Factor on the weight at the {when} of the sampling: 1 leaves it."
                     )
                     for name, when in (("start", "begin"), ("end", "end"))
                 ),

@@ -1,4 +1,4 @@
-"""What the seven node ids of the old InstantID pack predict, for workflows made with them.
+"""What the old apply, patch and keypoint nodes give.
 
 They differ from the published method on purpose: the all-in-one nodes leave the ten middle layers
 alone, masks are interpolated smoothly, keypoints are drawn at the photo's size, and the face tokens
@@ -7,7 +7,6 @@ are the context of every ControlNet of the chain. The ways are this pack's: noth
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,24 +14,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..embeddings import negative_noise
-from ..errors import NoFaceError, WrongInputError
-from ..faces import FaceAnalyzer, FoundFace, as_analyzer
-from ..identity import Identity, NoIdentity
-from ..images import Picture, image_batch, to_pictures
-from ..keypoints import draw_keypoints
-from ..log import log
-from ..unet_layout import SLOTS
-from .encode import encode_identity
-from .faces import watched
-from .loading import Adapter
-from .adapter_terms import apply_adapter
+from ... import checks
+from ...embeddings import negative_noise
+from ...errors import NoFaceError, WrongInputError
+from ...faces import FaceAnalyzer, FoundFace, as_analyzer
+from ...identity import Identity, NoIdentity
+from ...images import Picture, image_batch, to_pictures
+from ...keypoints import draw_keypoints
+from ...log import log
+from ...unet_layout import SLOTS
+from ..adapter_terms import apply_adapter
+from ..encode import encode_identity
+from ..faces import watched
+from ..loading import Adapter
 from .shared_context import Conditioning, apply_shared_context, contexts_of
 
 SEEDS = 1_000_000_007  # the old pack takes the sum of the embedding modulo this prime as its seed
 _OUTER_SLOTS = tuple(slot for slot in SLOTS if slot[0] != "middle")
 AVERAGE, NORM_AVERAGE, CONCAT = "average", "norm average", "concat"
+COMBINES = (AVERAGE, NORM_AVERAGE, CONCAT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,9 @@ class OldSettings:
     """The widgets of the old all-in-one nodes.
 
     weight: of the adapter. strength: of IdentityNet. start_percent, end_percent: 0..1 of the
-    sampling, for both. noise: 0..1 on the negative side. combine: how several photos become one
-    face. mask: (H, W) or (B, H, W) in 0..1, for the adapter and the positive conditioning.
+    sampling, for both. noise: 0..1 on the negative side. combine: one of COMBINES, how several
+    photos become one face. mask: (H, W) or (B, H, W) in 0..1, for the adapter and the positive
+    conditioning.
     """
 
     weight: float
@@ -212,47 +213,43 @@ def _hint(analysis: Any, image: Tensor, image_kps: Tensor | None) -> Tensor:
 
 
 def _drawn(analysis: Any, image: Tensor) -> Tensor | None:
-    def draw(analyzer: FaceAnalyzer, picture: Picture, face: FoundFace) -> Any:
-        height, width = picture.shape[:2]
-        return draw_keypoints(face.points.kps, width, height, scale=1.0)
-
-    pictures = _of_largest_faces(analysis, image, draw)
-    return torch.from_numpy(np.stack(pictures)).float() / 255.0 if pictures else None
+    found = _largest_faces(as_analyzer(analysis), image)
+    drawn = [
+        draw_keypoints(face.points.kps, picture.shape[1], picture.shape[0], scale=1.0)
+        for picture, face in found
+    ]
+    return torch.from_numpy(np.stack(drawn)).float() / 255.0 if drawn else None
 
 
 def _embeddings(analysis: Any, image: Tensor) -> Tensor:
     """Return the raw embedding of the largest face of each picture that has one, (M, 512)."""
-
-    def embed(analyzer: FaceAnalyzer, picture: Picture, face: FoundFace) -> Any:
-        return analyzer.embed(picture, face)
-
-    found = _of_largest_faces(analysis, image, embed)
+    analyzer = as_analyzer(analysis)
+    found = _largest_faces(analyzer, image)
     if not found:
         count, height, width = image.shape[:3]
         raise NoFaceError(
             f"No face was found in the reference image ({count} x {width}x{height} pixels). "
             "Take a photo in which one face is clearly visible, with some room around it."
         )
-    return torch.from_numpy(np.stack(found))
+    embeddings = [analyzer.embed(picture, face) for picture, face in watched(found)]
+    return torch.from_numpy(np.stack(embeddings))
 
 
-def _of_largest_faces(
-    analysis: Any, image: Tensor, make: Callable[[FaceAnalyzer, Picture, FoundFace], Any]
-) -> list[Any]:
-    """Return what `make` makes of the largest face of each picture that has a face."""
-    analyzer = as_analyzer(analysis)
+def _largest_faces(analyzer: FaceAnalyzer, image: Tensor) -> list[tuple[Picture, FoundFace]]:
+    """Return the pictures that have a face, each with its largest one."""
     pictures = to_pictures(image[..., :3])
-    made = [
-        make(analyzer, picture, faces[0])
+    found = [
+        (picture, faces[0])
         for picture in watched(pictures)
         if (faces := analyzer.find(picture).faces)
     ]
-    if 0 < len(made) < len(pictures):
+    if 0 < len(found) < len(pictures):
         log.warning(
             "%d of %d pictures have no face; they are left out.",
-            *(len(pictures) - len(made), len(pictures)),
+            len(pictures) - len(found),
+            len(pictures),
         )
-    return made
+    return found
 
 
 def _contexts(face_embeds: object) -> tuple[Tensor, Tensor]:

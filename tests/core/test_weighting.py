@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from faithful_instantid.instantid_core.control import (
+from faithful_instantid.instantid_core.errors import WrongInputError
+from faithful_instantid.instantid_core.plots import plot_curve, plot_layers
+from faithful_instantid.instantid_core.weighting import (
     EASES,
     LayerWeights,
     PercentTable,
@@ -13,8 +15,6 @@ from faithful_instantid.instantid_core.control import (
     parse_curve,
     slot_weights,
 )
-from faithful_instantid.instantid_core.errors import WrongInputError
-from faithful_instantid.instantid_core.plots import plot_curve, plot_layers
 
 
 def test_no_layer_weights_are_the_plain_constant() -> None:
@@ -56,10 +56,12 @@ def test_words_instead_of_numbers_get_a_sentence() -> None:
         LayerWeights.parsed("a,b")
 
 
-def test_noise_levels_lead_back_to_their_share_of_the_sampling() -> None:
-    table = PercentTable(lambda share: float("inf") if share == 0 else 14.6 * (1 - share) ** 3)
-    for share in (0.1, 0.5, 0.93):
-        assert table.percent(14.6 * (1 - share) ** 3) == pytest.approx(share, abs=2e-3)
+def test_noise_levels_lead_back_to_their_percent_of_the_sampling() -> None:
+    table = PercentTable(
+        lambda percent: float("inf") if percent == 0 else 14.6 * (1 - percent) ** 3
+    )
+    for percent in (0.1, 0.5, 0.93):
+        assert table.percent(14.6 * (1 - percent) ** 3) == pytest.approx(percent, abs=2e-3)
     assert table.percent(1e9) == pytest.approx(0.0, abs=5e-3)
     assert table.percent(0.0) == 1.0
 

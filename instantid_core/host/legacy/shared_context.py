@@ -13,12 +13,12 @@ import comfy.cldm.cldm
 import comfy.controlnet
 from torch import Tensor
 
-from .. import checks, masks
-from ..errors import WrongModelError
-from ..fitting import Fit
-from ..identity import Identity
-from .control_net_check import WHERE_FROM, check_control_net
-from .hints import hint_of
+from ... import checks, masks
+from ...errors import WrongModelError
+from ...fitting import Fit
+from ...identity import Identity
+from ..control_net_check import WHERE_FROM, check_control_net
+from ..hints import hint_of
 
 Conditioning = list[list[Any]]
 
@@ -43,41 +43,56 @@ def apply_shared_context(
     mask: (H, W) or (B, H, W) in 0..1; becomes the mask of the positive conditioning.
     Errors: WrongModelError for a ControlNet that cannot read these tokens.
     """
-    if isinstance(getattr(control_net, "control_model", None), comfy.cldm.cldm.ControlNet):
-        check_control_net(control_net, contexts[0].shape[-1])
-    elif not isinstance(control_net, comfy.controlnet.ControlBase):
-        raise WrongModelError(f"CONTROL_NET brought {checks.kind_of(control_net)}. {WHERE_FROM}")
+    _check(control_net, contexts[0].shape[-1])
     positive = checks.conditioning(positive, "positive")
     negative = checks.conditioning(negative, "negative")
-    strength = checks.number(strength, "strength")
+    window = (start_percent, end_percent)
     shown = hint_of(hint, Fit.CROP).original
+    chain = _Chain(control_net, shown, checks.number(strength, "strength"), window)
     region = {}
     if mask is not None:
         region = {"mask": masks.checked(mask), "set_area_to_bounds": False}
-    copies: dict[Any, Any] = {}
+    return (
+        [chain.attached(entry, contexts[0], region) for entry in positive],
+        [chain.attached(entry, contexts[1], {}) for entry in negative],
+    )
 
-    def chained(previous: Any) -> Any:
-        """One copy for each chain met, so that positive and negative are batched together."""
-        if previous not in copies:
-            copy = control_net.copy()
-            copy.set_cond_hint(shown, strength, (start_percent, end_percent))
-            copy.set_previous_controlnet(previous)
-            copies[previous] = copy
-        return copies[previous]
 
-    def attached(entry: list[Any], context: Tensor, extra: dict[str, Any]) -> list[Any]:
+def _check(control_net: Any, context_width: int) -> None:
+    if isinstance(getattr(control_net, "control_model", None), comfy.cldm.cldm.ControlNet):
+        check_control_net(control_net, context_width)
+    elif not isinstance(control_net, comfy.controlnet.ControlBase):
+        raise WrongModelError(f"CONTROL_NET brought {checks.kind_of(control_net)}. {WHERE_FROM}")
+
+
+class _Chain:
+    """Makes one copy for each chain it meets, so that both sides are batched together."""
+
+    def __init__(
+        self, control_net: Any, hint: Tensor, strength: float, window: tuple[float, float]
+    ) -> None:
+        """hint: (B, 3, H, W) in 0..1."""
+        self._source = control_net
+        self._settings = (hint, strength, window)
+        self._copies: dict[Any, Any] = {}
+
+    def attached(self, entry: list[Any], context: Tensor, region: dict[str, Any]) -> list[Any]:
+        """Return one entry of a conditioning with a copy behind its ControlNets."""
         text, options = entry
         control = {
-            "control": chained(options.get("control")),
+            "control": self._behind(options.get("control")),
             "control_apply_to_uncond": False,
             "cross_attn_controlnet": context,
         }
-        return [text, {**options, **control, **extra}]
+        return [text, {**options, **control, **region}]
 
-    return (
-        [attached(entry, contexts[0], region) for entry in positive],
-        [attached(entry, contexts[1], {}) for entry in negative],
-    )
+    def _behind(self, previous: Any) -> Any:
+        if previous not in self._copies:
+            copy = self._source.copy()
+            copy.set_cond_hint(*self._settings)
+            copy.set_previous_controlnet(previous)
+            self._copies[previous] = copy
+        return self._copies[previous]
 
 
 def contexts_of(identity: Identity) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from .faces.records import FoundFace
-from .faces.runtime import import_package
-from .images import Picture
+from ..images import Picture
+from .records import FoundFace
+from .runtime import import_package
 
 SMALLEST, LARGEST = 512, 1280  # long side of a preview, in pixels
 MANY, LARGEST_OF_MANY = 8, 768  # so that the preview of a video does not fill the memory

@@ -1,0 +1,142 @@
+"""From pictures to what nodes hand on: the face embedding of a person, or keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..embeddings import MEAN, combine_embeddings
+from ..images import Picture, to_images, to_pictures
+from ..keypoints import Keypoints
+from .analyzer import FaceAnalyzer
+from .frames import fill_frames
+from .pick import ALL_FACES, Pick
+from .previews import draw_preview, largest_preview, same_size
+from .references import (
+    AS_USUAL,
+    Choice,
+    LookSettings,
+    Reference,
+    checked_references,
+    choose_face,
+    keep_found,
+    named,
+    report,
+)
+
+Item = TypeVar("Item")
+
+
+class Watched(Protocol):
+    """Hands on items one by one, and may show how far it is, or stop."""
+
+    def __call__(self, items: Sequence[Item], /) -> Iterable[Item]:
+        """Return the same items."""
+        ...
+
+
+def unwatched(items: Sequence[Item]) -> Iterable[Item]:
+    """Return the items as they are: nobody watches."""
+    return items
+
+
+@dataclass(frozen=True, eq=False)
+class FoundPerson:
+    """The person of some references.
+
+    face_embedding: (512,) float32, raw; None where on_missing is "bypass" and no reference has the
+    face, and then `problem` says why. preview: (B,H,W,3) IMAGE, one picture for each reference.
+    report: text for the user.
+    """
+
+    face_embedding: Tensor | None
+    preview: Tensor
+    report: str
+    problem: str = ""
+
+
+def find_person(
+    analyzer: FaceAnalyzer,
+    references: Sequence[Reference],
+    *,
+    combine: str = MEAN,
+    on_missing: str = "error",
+    settings: LookSettings = AS_USUAL,
+    watched: Watched = unwatched,
+) -> FoundPerson:
+    """Find the person in each reference and combine what the recogniser says of them.
+
+    combine: one of embeddings.COMBINES. on_missing: one of references.ON_MISSING. watched: told of
+    every picture looked at.
+
+    Raises NoFaceError, WrongInputError.
+    """
+    references = named(checked_references(references))
+    choices = [choose_face(analyzer, one, settings) for one in watched(references)]
+    kept = keep_found(choices, on_missing)
+    embeddings = {n: analyzer.embed(references[n].picture, choices[n].face) for n in watched(kept)}
+    chosen = [() if choice.chosen is None else (choice.chosen,) for choice in choices]
+    preview = _drawn([reference.picture for reference in references], choices, chosen)
+    text = report(references, choices, embeddings)
+    if not kept:
+        return FoundPerson(None, preview, text, choices[0].problem)
+    stacked = torch.from_numpy(np.stack([embeddings[n] for n in kept]))  # (M,512)
+    face = combine_embeddings(stacked, [references[n].weight for n in kept], combine)
+    return FoundPerson(face, preview, text)
+
+
+def find_keypoints(
+    analyzer: FaceAnalyzer,
+    images: Tensor,
+    pick: Pick,
+    *,
+    on_missing: str = "error",
+    settings: LookSettings = AS_USUAL,
+    watched: Watched = unwatched,
+) -> tuple[Keypoints, Tensor]:
+    """Return the keypoints of every frame of an IMAGE batch, and the preview.
+
+    pick: which face of each frame; with mode ALL_FACES every face, from left to right.
+    on_missing: one of frames.ON_MISSING_FRAME. watched: told of every picture looked at.
+
+    Raises NoFaceError, WrongInputError.
+    """
+    every = pick.mode == ALL_FACES
+    wanted = Pick("left_to_right") if every else pick
+    pictures = to_pictures(images)
+    references = named([Reference(picture, "", 1.0, wanted) for picture in pictures])
+    choices = [choose_face(analyzer, one, settings) for one in watched(references)]
+    chosen = [_numbers(choice, every) for choice in choices]
+    found = [
+        tuple(choice.faces[n].points for n in numbers)
+        for choice, numbers in zip(choices, chosen, strict=True)
+    ]
+    frames = fill_frames(found, [choice.problem for choice in choices], on_missing)
+    height, width = pictures[0].shape[:2]
+    return Keypoints(width, height, frames), _drawn(pictures, choices, chosen)
+
+
+def _numbers(choice: Choice, every: bool) -> tuple[int, ...]:
+    if choice.chosen is None:
+        return ()
+    return tuple(range(len(choice.faces))) if every else (choice.chosen,)
+
+
+def _drawn(
+    pictures: Sequence[Picture], choices: Sequence[Choice], chosen: Sequence[Sequence[int]]
+) -> Tensor:
+    largest = largest_preview(len(pictures))
+    drawn = [
+        draw_preview(picture, choice.faces, numbers, _note(choice), largest)
+        for picture, choice, numbers in zip(pictures, choices, chosen, strict=True)
+    ]
+    return to_images(same_size(drawn))
+
+
+def _note(choice: Choice) -> str:
+    return "" if choice.faces else "no face found"

@@ -1,0 +1,40 @@
+"""The number widgets that several nodes have: each kind has its range and its step here, once."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+
+def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """A moment of the sampling: 0 is its begin, 1 its end."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
+
+
+def window_inputs(what: str) -> list[io.Float.Input]:
+    """Begin and end of the part of the sampling in which `what` works."""
+    return [
+        percent_input(
+            name,
+            default,
+            f"When {what} {does}: a share of the sampling, 0 is its begin, 1 its end.",
+        )
+        for name, default, does in (
+            ("start_percent", 0.0, "begins to work"),
+            ("end_percent", 1.0, "stops working"),
+        )
+    ]
+
+
+def weight_input(tooltip: str) -> io.Float.Input:
+    """The weight of the adapter."""
+    return io.Float.Input("weight", default=0.8, min=-1.0, max=5.0, step=0.01, tooltip=tooltip)
+
+
+def strength_input(tooltip: str) -> io.Float.Input:
+    """The strength of IdentityNet."""
+    return io.Float.Input("strength", default=0.8, min=0.0, max=10.0, step=0.01, tooltip=tooltip)
+
+
+def factor_input(name: str, tooltip: str, *, least: float = 0.0) -> io.Float.Input:
+    """A factor on a weight or a strength: 1 leaves it as it is."""
+    return io.Float.Input(name, default=1.0, min=least, max=5.0, step=0.01, tooltip=tooltip)
