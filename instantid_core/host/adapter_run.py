@@ -111,7 +111,8 @@ class AdapterRun:
             levels = timesteps
         else:
             levels = self._model_sampling.sigma(timesteps) if sigmas is None else sigmas
-        return float(levels.flatten()[0])
+        (level,) = levels.flatten()[:1].tolist()
+        return level
 
     def open_terms(self, noise_level: float | None, roles: Sequence[int]) -> list[int]:
         """Return the terms whose window is open and that have something for one of the rows."""

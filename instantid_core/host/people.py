@@ -22,6 +22,7 @@ from ..regions import FaceRegion, Outline
 from . import rows
 from .faces import encode_references, watched
 from .loading import Adapter
+from .sampling import with_sampling_hook
 
 
 @dataclass(frozen=True)
@@ -150,4 +151,7 @@ def carry_person(
         )
     conditioning = checks.conditioning(conditioning, "conditioning")
     person = rows.CarriedPerson(own, weight)
-    return [[text, {**options, rows.PERSON: person}] for text, options in conditioning]
+    return [
+        [text, {**with_sampling_hook(options), rows.PERSON: person}]
+        for text, options in conditioning
+    ]

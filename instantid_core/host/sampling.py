@@ -6,7 +6,7 @@ ControlNet brings them as a hook where no adapter is on the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import comfy.hooks
@@ -57,6 +57,13 @@ def sampling_hooks() -> comfy.hooks.HookGroup:
     group = comfy.hooks.HookGroup()
     group.add(SamplingHook())
     return group
+
+
+def with_sampling_hook(cond: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a conditioning's dict that brings the wrappers along."""
+    before: comfy.hooks.HookGroup | None = cond.get("hooks")
+    hooks = comfy.hooks.HookGroup.combine_all_hooks([before, sampling_hooks()])
+    return {**cond, "hooks": hooks}
 
 
 def around_sampling(executor: Any, *args: Any, **kwargs: Any) -> Any:

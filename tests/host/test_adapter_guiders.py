@@ -16,6 +16,7 @@ from comfy_extras import (
     nodes_perpneg,
     nodes_sag,
 )
+from faithful_instantid.instantid_core.host import rows
 
 from .comparing import relative_error
 from .scene import CFG, Scene
@@ -195,21 +196,26 @@ def test_the_ksampler_path(scene: Scene, official: Any) -> None:
     assert scene.check() == {"positive": 4, "negative": 4}
 
 
-def test_a_guider_nobody_knows_is_understood_by_its_names_and_said_once(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+def test_names_of_a_guider_nobody_knows_go_by_their_tag_and_are_positive_without_one(
+    scene: Scene,
 ) -> None:
     guider = UnknownGuider(scene.model)
     make: Callable[..., list[Any]] = scene.texts.make
-    guider.inner_set_conds({"my_uncond": make("negative"), "subject": make("positive")})
-    with caplog.at_level("INFO", logger="faithful_instantid"):
-        scene.sample(guider)
+    ((text, extra),) = make("negative")
+    tagged = [[text, rows.tagged(extra, rows.NEGATIVE)]]
+    guider.inner_set_conds({"my_uncond": tagged, "subject": make("positive")})
+    scene.sample(guider)
     assert scene.check() == {"positive": 2, "negative": 2}
-    assert (
-        caplog.messages.count(
-            "An unknown guider names a conditioning 'my_uncond': InstantID takes it as negative."
-        )
-        == 1
-    )
+
+
+def test_known_names_decide_whatever_a_tag_says(scene: Scene) -> None:
+    """A positive that goes through Conditioning Zero Out into the negative keeps its tag."""
+    guider = comfy.samplers.CFGGuider(scene.model)
+    ((text, extra),) = scene.texts.make("negative")
+    guider.set_conds(scene.texts.make("positive"), [[text, rows.tagged(extra, rows.POSITIVE)]])
+    guider.set_cfg(CFG)
+    scene.sample(guider)
+    assert scene.check() == {"positive": 2, "negative": 2}
 
 
 class UnknownGuider(comfy.samplers.CFGGuider):

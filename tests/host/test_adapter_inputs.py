@@ -95,9 +95,7 @@ def test_wrong_settings_are_refused(
 
 
 def test_what_another_pack_made_is_refused(tiny_model: Any) -> None:
-    with pytest.raises(
-        WrongInputError, match="face embedding is a dictionary .*, none of this pack"
-    ):
+    with pytest.raises(WrongInputError, match="`face_embeds` is a dictionary .* from Encode Face"):
         host.apply_adapter(tiny_model, {"cond": 1, "uncond": 2})
     with pytest.raises(WrongInputError, match="adapter is a dictionary .*, none of this pack"):
         host.encode_identity({}, torch.zeros(512))

@@ -216,7 +216,7 @@ def test_the_all_in_one_nodes_leave_the_middle_layers_alone_as_before(bench: Ben
         bench.adapter, bench.faces, bench.photos[:1], bench.model, -0.5, 0, 1, 0
     ).args[0]
     used = [
-        [slot for slot, weight in zip(SLOTS, term.weights, strict=True) if weight != 0]
+        [slot for slot, factor in zip(SLOTS, term.slot_factors, strict=True) if factor != 0]
         for model in (whole, bench.apply()[0])
         for term in model.model_options["transformer_options"][TERMS]
     ]
