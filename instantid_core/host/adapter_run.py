@@ -178,8 +178,8 @@ class AdapterRun:
 
 MASKS_LEFT_OUT = (
     "A sampler cuts the picture into parts and does not say where they lie, so InstantID's masks "
-    "and face regions are left out here. For upscaling in tiles, apply InstantID with a low weight "
-    "and without a region, or not at all."
+    "and face regions are left out here. For upscaling in tiles, use the model and the "
+    "conditionings from before InstantID."
 )
 
 
