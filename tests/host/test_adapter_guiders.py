@@ -17,6 +17,7 @@ from comfy_extras import (
     nodes_sag,
 )
 from faithful_instantid.instantid_core.host import rows
+from faithful_instantid.instantid_core.log import log_once
 
 from .comparing import relative_error
 from .scene import CFG, Scene
@@ -232,6 +233,7 @@ class UnknownGuider(comfy.samplers.CFGGuider):
 def test_a_caller_without_tags_is_told_by_position_and_said_once(
     scene: Scene, official: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    log_once.cache_clear()
     positive, negative = scene.texts.make("positive"), scene.texts.make("negative")
     context = torch.cat([negative[0][0], positive[0][0]])
     y = scene.model.model.encode_adm(
