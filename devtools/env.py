@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".dev"
+STATE = (ROOT / ".dev").resolve()  # several work trees may share one through a link
 DEV_REQUIREMENTS = ROOT / "devtools" / "requirements-dev.txt"
 TOOL_REQUIREMENTS = ROOT / "devtools" / "requirements-tools.txt"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
