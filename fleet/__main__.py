@@ -100,7 +100,6 @@ def command_work(options: argparse.Namespace) -> int:
     connection = broker.connect(options.broker, options.heartbeat)
     name = options.name or worker_name()
     comfy = Comfy(options.server, name)
-    comfy.versions()
     stop = stop_on_signals()
     with bar(None, "pictures") as tick:
         duty = broker.Duty(

@@ -33,7 +33,7 @@ ACTOR = "fleet_chunk"
 HEARTBEAT = 15.0  # seconds without a sign after which a worker's chunk goes to another one
 MAINTENANCE = 100_000  # in a million commands; Dramatiq looks for dead workers in these alone
 KEPT = 30 * 24 * 3600  # seconds for which Redis remembers what became of a job
-ASK_EVERY = 2.0
+ASK_EVERY = 5.0  # seconds between two looks whether the server is back
 
 Payload = dict[str, Any]
 
@@ -164,6 +164,7 @@ class Duty:
             max_retries=None,
             max_backoff=60_000,
         )
+        self._wait_for_server()
         consumer = dramatiq.Worker(self.broker, queues={QUEUE}, worker_threads=1)
         consumer.queue_prefetch = 1  # what one holds and does not do, another one could
         consumer.start()
@@ -225,13 +226,14 @@ class Duty:
                 time.sleep(1.0)
 
     def _wait_for_server(self) -> None:
-        while not self.stop.wait(ASK_EVERY):
+        while not self.stop.is_set():
             try:
                 self.comfy.versions()
                 self._away.clear()
                 return
-            except ServerAwayError:
-                continue
+            except ServerAwayError as error:
+                log.warning("%s", error)
+                self.stop.wait(ASK_EVERY)
             except FleetError as error:
                 self.problem = str(error)
                 self.stop.set()

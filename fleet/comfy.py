@@ -91,8 +91,18 @@ class Comfy:
             )
         return answer
 
+    def told(self, answer: httpx.Response) -> Any:
+        """Return the JSON of an answer of status 200; WrongServerError for anything else."""
+        try:
+            return self.good(answer).json()
+        except ValueError as error:
+            raise WrongServerError(
+                f"{self.url} answers {answer.request.url.path} with something that is not JSON: it "
+                "is no ComfyUI, or a page in front of one that wants a person."
+            ) from error
+
     def versions(self) -> dict[str, str]:
-        system = self.good(self.request("GET", "/system_stats")).json()["system"]
+        system = self.told(self.request("GET", "/system_stats"))["system"]
         return {
             "comfyui": str(system.get("comfyui_version")),
             "torch": str(system.get("pytorch_version")),
@@ -108,15 +118,16 @@ class Comfy:
                 data={**place, "overwrite": overwrite},
                 files={"image": (name, content, "application/octet-stream")},
             )
-            if self.good(answer).json()["name"] == name:
+            if self.told(answer)["name"] == name:
                 return
+        raise WrongServerError(f"{self.url} does not keep the name of an uploaded file ({name}).")
 
     def ask(self, prompt_id: str) -> State | None:
         """Return what the server knows of a prompt, None if nothing."""
         answer = self.request("GET", f"/api/jobs/{prompt_id}")
         if answer.status_code == 404 and "not found" in answer.text.lower():
             return None
-        job = self.good(answer).json()
+        job = self.told(answer)
         start, end = job.get("execution_start_time"), job.get("execution_end_time")
         return State(
             job["status"],
