@@ -187,56 +187,60 @@ class Handler(logging.StreamHandler):
             print(line, file=sys.stderr)
 
 
-def add_arguments() -> argparse.ArgumentParser:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m fleet", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, do: Callable[[argparse.Namespace], int], text: str) -> Any:
+    def command(do: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        name = do.__name__.removeprefix("command_")
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(do=do)
         return added
 
-    made = command("plan", command_plan, "From a table of jobs and a graph to a RUN folder.")
-    made.add_argument("jobs", type=Path, help="CSV or JSON Lines: " + ", ".join(plan.COLUMNS))
-    made.add_argument("--graph", type=Path, required=True, help="a graph in API form")
-    made.add_argument("--out", type=Path, required=True, help="the RUN folder to make")
-    made.add_argument("--picture", help="the node whose pictures count, if there are several")
-
-    made = command("encode", command_encode, "Photos to identity files; needs antelopev2.")
-    add_run(made)
-    made.add_argument("--server", required=True, metavar="URL")
-    made.add_argument("--again", action="store_true", help="also photos refused before")
-    add_patience(made)
-
-    made = command("run", command_run, "Make the pictures on one or a few servers.")
+    add_plan(command(command_plan, "From a table of jobs and a graph to a RUN folder."))
+    add_encode(command(command_encode, "Photos to identity files; needs antelopev2."))
+    made = command(command_run, "Make the pictures on one or a few servers.")
     add_run(made)
     made.add_argument("--server", required=True, nargs="+", metavar="URL")
     add_chunk(made)
     add_patience(made)
-
-    made = command("submit", command_submit, "Put the jobs into a broker's queue.")
+    made = command(command_submit, "Put the jobs into a broker's queue.")
     add_run(made)
     add_broker(made, required=True)
     add_chunk(made)
-
-    made = command("work", command_work, "Take chunks from a broker for one server.")
-    add_broker(made, required=True)
-    made.add_argument("--server", required=True, metavar="URL")
-    made.add_argument("--name", help="of this worker, its own among all")
-    made.add_argument("--out", type=Path, help="where pictures go if RUN is not on this machine")
-    made.add_argument("--heartbeat", type=float, default=15, help="seconds (15)")
-    add_patience(made)
-
-    made = command("status", command_status, "What is done, running, waiting and dead.")
+    add_work(command(command_work, "Take chunks from a broker for one server."))
+    made = command(command_status, "What is done, running, waiting and dead.")
     add_run(made)
     add_broker(made, required=False)
     made.add_argument("--json", action="store_true")
-
-    made = command("retry", command_retry, "Take jobs out of the dead, for another attempt.")
+    made = command(command_retry, "Take jobs out of the dead, for another attempt.")
     add_run(made)
     add_broker(made, required=False)
     made.add_argument("--job", nargs="*", default=[], help="beginnings of ids; else all the dead")
-    return parser
+    return parser.parse_args(arguments)
+
+
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("jobs", type=Path, help="CSV or JSON Lines: " + ", ".join(plan.COLUMNS))
+    parser.add_argument("--graph", type=Path, required=True, help="a graph in API form")
+    parser.add_argument("--out", type=Path, required=True, help="the RUN folder to make")
+    parser.add_argument("--picture", help="the node whose pictures count, if there are several")
+
+
+def add_encode(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("--server", required=True, metavar="URL")
+    parser.add_argument("--again", action="store_true", help="also photos refused before")
+    add_patience(parser)
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    add_broker(parser, required=True)
+    parser.add_argument("--server", required=True, metavar="URL")
+    parser.add_argument("--name", help="of this worker, its own among all")
+    parser.add_argument("--out", type=Path, help="where pictures go if RUN is not on this machine")
+    parser.add_argument("--heartbeat", type=float, default=15, help="seconds (15)")
+    add_patience(parser)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -266,7 +270,7 @@ def add_patience(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = add_arguments().parse_args(arguments)
+    options = parse(arguments)
     logging.basicConfig(level=logging.WARNING, handlers=[Handler()])
     try:
         return options.do(options)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faithful_instantid.devtools.comfy_server import Server
 from faithful_instantid.fleet.folder import Plan, retry
 from faithful_instantid.fleet.graph import load_graph
 
@@ -20,7 +21,6 @@ from .conftest import (
     GRAPH,
     LONG,
     ROOT,
-    SMALL,
     TwoServers,
     end,
     fleet,
@@ -47,6 +47,10 @@ def remembered(servers: TwoServers) -> int:
     return sum(len(server.get("/history")) for server in servers.running)
 
 
+def waiting_or_running(server: Server) -> int:
+    return server.get("/prompt")["exec_info"]["queue_remaining"]
+
+
 @pytest.mark.timeout(3600 if LONG else 300)
 def test_a_run_killed_at_random_goes_on_to_the_same_files(
     servers: TwoServers, people: Path, tmp_path: Path, tell: Callable[[str], None]
@@ -71,6 +75,20 @@ def test_a_run_killed_at_random_goes_on_to_the_same_files(
     assert len(list(plan.outputs.pictures.iterdir())) == 2 * len(plan.jobs)
     tell(f"fleet run killed with {killed_at} of {len(plan.jobs)} pictures done, then finished")
     tell(f"prompts that the servers ran for it: {remembered(servers) - before_all}")
+
+
+def test_a_run_that_comes_back_asks_before_it_posts(
+    servers: TwoServers, people: Path, tmp_path: Path
+) -> None:
+    plan = planned(tmp_path / "run", rows({"may": "face0.safetensors"}, ["x"], range(3)), people)
+    before = remembered(servers)
+    process = start("run", plan.folder, "--server", servers.urls[1])
+    wait_until(lambda: len(plan.outputs.done()) == 1 and waiting_or_running(servers.running[1]))
+    process.kill()
+    process.communicate()
+    fleet("run", plan.folder, "--server", servers.urls[1])
+    assert pictures(plan) == {job.id for job in plan.jobs}
+    assert remembered(servers) == before + 3
 
 
 def test_ctrl_c_ends_a_run_after_the_running_pictures(
@@ -187,8 +205,7 @@ def test_a_job_costs_at_most_5_percent_more_than_in_a_plain_loop(
 
 
 def test_the_pack_loads_neither_dramatiq_nor_redis(servers: TwoServers) -> None:
-    assert SMALL  # the servers have made pictures, or are about to
-    assert loaded_modules(servers.running[0], "dramatiq redis httpx tqdm.contrib fleet") == ()
+    assert loaded_modules(servers.running[0], "dramatiq redis fleet") == ()
 
 
 def test_the_workers_environment_has_no_model_libraries() -> None:
