@@ -148,6 +148,16 @@ def test_a_picture_without_its_sidecar_is_not_done(people: Path, tmp_path: Path)
     assert found.reasons == {"no": 1}
 
 
+def test_the_sidecar_comes_last(tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path)
+    outputs.prepare()
+    (outputs.pictures / "x-2.png").mkdir()  # the second picture cannot have its name
+    with pytest.raises(FleetError, match="x-2.png cannot be written"):
+        outputs.keep("x", [(".png", b"one"), (".png", b"two")], {})
+    assert not outputs.is_done("x")
+    assert list(outputs.parts.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
     outputs = Outputs(tmp_path / "gone")
     with pytest.raises(FleetError, match="x.png cannot be written: No such file"):
