@@ -5,9 +5,10 @@
 Everything goes into the git-ignored folder `.dev` of the checkout: a ComfyUI tree (unpacked from
 a hash-checked source distribution, unless a tree of your own is named by --comfyui or
 COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Linters
-get an environment of their own, `.dev/tools`. Nothing outside `.dev` is touched, but for Chromium
-when the browser tests ask for it. A run that was cut short is repaired by the next one; two runs
-at once wait for each other. The last line of stdout is JSON: {"python": ..., "comfyui": ...}.
+get an environment of their own, `.dev/tools`, and so does the fleet, `.dev/fleet`. Nothing outside
+`.dev` is touched, but for Chromium and redis-server when the tests ask for them. A run that was cut
+short is repaired by the next one; two runs at once wait for each other. The last line of stdout is
+JSON: {"python": ..., "comfyui": ...}.
 
 Needs Python 3.10 or newer with pip and venv; uses uv when it is there.
 """
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = (ROOT / ".dev").resolve()  # a link, where several checkouts share one
 DEV_REQUIREMENTS = ROOT / "devtools" / "requirements-dev.txt"
 TOOL_REQUIREMENTS = ROOT / "devtools" / "requirements-tools.txt"
+FLEET_REQUIREMENTS = ROOT / "fleet" / "requirements-fleet.txt"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 
 
@@ -261,6 +263,33 @@ def ensure_tools() -> Path:
     return ensure_venv("tools", [], TOOL_REQUIREMENTS, "the linters").parent
 
 
+def ensure_fleet() -> Path:
+    """Return the interpreter of the fleet's workers: no torch, no face models."""
+    return ensure_venv("fleet", [], FLEET_REQUIREMENTS, "the fleet")
+
+
+def ensure_redis() -> Path:
+    """Return a redis-server: REDIS_SERVER, one on PATH, or (as root on Debian) installed now."""
+    own = os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
+    if own is None and can_install_packages():
+        say("Installing redis-server for the tests of the fleet")
+        install_packages("redis-server")
+        own = shutil.which("redis-server")
+    if own is None:
+        raise SystemExit(
+            "The tests of the fleet need redis-server, and none is on PATH. Install it (Debian: "
+            "`apt-get install redis-server`), or set REDIS_SERVER to its path."
+        )
+    return Path(own)
+
+
+def install_packages(*names: str) -> None:
+    """Install Debian packages without a question."""
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get", "update", "-qq", **quiet)
+    run("apt-get", "install", "-y", "-qq", *names, **quiet)
+
+
 def ensure_browser() -> Path:
     """Return a Chromium or Chrome: CHROMIUM, one on PATH, or (as root on Debian) installed now."""
     own = os.environ.get("CHROMIUM")
@@ -269,9 +298,7 @@ def ensure_browser() -> Path:
     found = find_browser()
     if found is None and can_install_packages():
         say("Installing Chromium for the browser tests")
-        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        run("apt-get", "update", "-qq", **quiet)
-        run("apt-get", "install", "-y", "-qq", "chromium", "fonts-liberation", **quiet)
+        install_packages("chromium", "fonts-liberation")
         found = find_browser()
     if found is None:
         raise SystemExit(

@@ -29,7 +29,7 @@ PUBLISHED = (
     *("__init__.py", "nodes/", "instantid_core/", "pyproject.toml", "requirements.txt"),
     *("example_workflows/", "web/docs/", "locales/en/", "README.md", "LICENSE"),
 )
-PRIVATE = ("devtools/", "tests/", ".ci/", ".git", ".comfyignore")
+PRIVATE = ("devtools/", "tests/", "fleet/", ".ci/", ".git", ".comfyignore")
 
 # Warnings of the portability linter that are meant to be: core imports no comfy, so it reads
 # pickles with torch.load, which runs no code in them with weights_only.

@@ -3,10 +3,10 @@
     python3 devtools/test.py [tier ...] [--long]
         [--comfyui-version 0.30.0 | --comfyui PATH] [-- PYTEST ...]
 
-A tier is a folder under tests/. Without a name all but `hard` run, each in a process of its own:
-`core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI server, `browser`
-Chromium; `hard` is hard use, in a short form unless `--long` is given. What stands after `--` goes
-to pytest, for example `host -- -k masks -x`.
+A tier is a folder under tests/. Without a name all but `hard` and `fleet` run, each in a process of
+its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI server,
+`browser` Chromium; `hard` is hard use, `fleet` many servers, both in short forms unless `--long` is
+given. What stands after `--` goes to pytest, for example `host -- -k masks -x`.
 The exit code is 1 when a tier fails, takes too long or has no test to run.
 """
 
@@ -28,7 +28,7 @@ import env
 
 TESTS = env.ROOT / "tests"
 TIERS = ("core", "host", "server", "browser")
-ON_REQUEST = ("hard",)  # runs only where it is named
+ON_REQUEST = ("hard", "fleet")  # run only where they are named
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ LIMITS = {
     "core": Limits(120, 600, 2),
     "host": Limits(300, 1500, 2),
     "hard": Limits(600, 2400, 2),
+    "fleet": Limits(600, 900),
 }
 LONG_LIMITS = Limits(7200, 14400)
 LONG = "INSTANTID_TESTS_LONG"  # the environment variable that tests/hard reads
@@ -81,6 +82,9 @@ def variables_for(tier: str, ready: env.Environment) -> dict[str, str]:
     variables = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **variables}
     if tier == "browser":
         variables["CHROMIUM"] = str(env.ensure_browser())
+    if tier == "fleet":
+        variables["REDIS_SERVER"] = str(env.ensure_redis())
+        variables["FLEET_PYTHON"] = str(env.ensure_fleet())
     return variables
 
 
@@ -171,7 +175,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tiers", nargs="*", metavar="tier", help=f"any of {', '.join(tiers)}")
-    parser.add_argument("--long", action="store_true", help="hard: the whole, in hours")
+    parser.add_argument("--long", action="store_true", help="hard, fleet: the whole")
     env.add_arguments(parser)
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.tiers).difference(tiers))
