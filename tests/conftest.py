@@ -7,7 +7,6 @@ the tests and devtools are reached through the package too: `faithful_instantid.
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
@@ -26,13 +25,3 @@ def load_pack() -> None:
 
 
 load_pack()
-
-from faithful_instantid.tests import message_recorder  # noqa: E402
-
-if message_recorder.VARIABLE in os.environ:
-    message_recorder.start()
-
-
-def pytest_collection_finish() -> None:
-    if message_recorder.VARIABLE in os.environ:
-        message_recorder.watch_refusals()

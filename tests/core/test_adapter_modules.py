@@ -68,7 +68,7 @@ def test_the_identity_is_added_weighted_and_masked(in_place: bool, masked: bool)
     text, q = (torch.randn(2, 9, 8, generator=generator) for _ in range(2))
     kv = torch.randn(2, 2, 4, 8, generator=generator)
     mask = torch.rand(1, 9, 1, generator=generator) if masked else None
-    laid = None if mask is None else masks.laid(mask, (3, 3))
+    laid = None if mask is None else masks.cut_to_box(mask.view(1, 3, 3))
     before = text.clone()
     out = add_identity(text, q, kv, 0.7, laid, scaled_dot_product_attention, in_place=in_place)
     share = torch.softmax(q @ kv[:, 0].mT / 8**0.5, dim=-1) @ kv[:, 1]
@@ -91,12 +91,12 @@ def test_the_identity_is_computed_for_the_cells_of_its_mask_only(in_place: bool)
         return scaled_dot_product_attention(q, k, v)
 
     before = text.clone()
-    laid = masks.laid(mask.flatten(1, 2), (4, 5))
+    laid = masks.cut_to_box(mask[..., 0])
     out = add_identity(text, q, kv, 0.7, laid, attend, in_place=in_place)
     share = scaled_dot_product_attention(q, *kv.unbind(1))
     torch.testing.assert_close(out, before + 0.7 * share * mask.flatten(1, 2))
     assert asked == [(2, 6, 8)]
-    empty = masks.laid(torch.zeros(1, 20, 1), (4, 5))
+    empty = masks.cut_to_box(torch.zeros(1, 4, 5))
     assert torch.equal(add_identity(out, q, kv, 0.7, empty, attend, in_place=False), out)
     assert len(asked) == 1
 
