@@ -91,33 +91,30 @@ def apply_adapter(
     slots: the layers it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
     by nearest neighbour. layers, curve: factors on the weight, by layer and over the sampling.
     fit: how the faces of several people get onto the picture; as for IdentityNet.
-    Applied again, identities add up. With weight 0, an all-zero mask or a window that never opens
-    the model is returned as it came.
+    Applied again, identities add up. Where nothing would be done, the model is returned as it came.
     Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
     """
     if isinstance(identity, NoIdentity):
         log.info("The InstantID adapter is not applied: %s", identity.reason)
         return model
     layout = _measured(model)
-    layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
     curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
-    weight = checks.number(weight, "weight")
-    factors = slot_weights(1.0, layers)
-    factors = tuple(f if s in slots else 0.0 for s, f in zip(SLOTS, factors, strict=True))
+    weight, factors = checks.number(weight, "weight"), _slot_factors(layers, slots)
     window = Window.checked(start_percent, end_percent)
     for one, factor, region in _one_by_one(identity, masks.checked(mask), fit):
-        term = AdapterTerm(
-            fitting(one, layout),
-            layout,
-            factor * weight,
-            factors,
-            window,
-            region,
-            smooth_mask,
-            curve,
+        own = fitting(one, layout)
+        model = attach(
+            model,
+            AdapterTerm(own, layout, factor * weight, factors, window, region, smooth_mask, curve),
         )
-        model = attach(model, term)
     return model
+
+
+def _slot_factors(layers: LayerWeights | None, slots: Collection[Slot]) -> tuple[float, ...]:
+    """Return the factor of each slot: 0 for those that are not among `slots`."""
+    layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
+    factors = slot_weights(1.0, layers)
+    return tuple(f if s in slots else 0.0 for s, f in zip(SLOTS, factors, strict=True))
 
 
 def _one_by_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,40 +56,64 @@ def apply_identitynet(
     in the keypoints) the conditionings are returned as they came.
     Errors: WrongModelError for another kind of ControlNet, WrongInputError.
     """
-    reason = _reason_to_do_nothing(identity, hint)
-    if reason:
-        log.info("IdentityNet is not applied: %s", reason)
+    if _says_why_not(_reason_to_do_nothing(identity, hint)):
         return positive, negative
-    positive = checks.conditioning(positive, "positive")
-    negative = checks.conditioning(negative, "negative")
-    layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
-    curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
-    strength = checks.number(strength, "strength")
-    window = Window.checked(start_percent, end_percent)
-    how = _How(masks.checked(mask), fit, layers, curve)
+    how = _How.checked(strength, start_percent, end_percent, mask, fit, layers, curve)
     controls = _controls(identity, hint, how, one_by_one)
-    check_control_net(control_net, controls[0][0].positive.shape[-1])
-    reason = _reason_for_no_effect(strength, window, how)
-    if reason:
-        log.info("IdentityNet is not applied: %s", reason)
-        return positive, negative
-    warn_of_keyframes(control_net)
-    for face, factor in controls:
-        if strength * factor != 0:
-            chain = _Chain(control_net, face, float(strength * factor), window)
-            positive = [chain.attached(entry, rows.POSITIVE) for entry in positive]
-            negative = [chain.attached(entry, rows.NEGATIVE) for entry in negative]
-    return positive, negative
+    return _attached(positive, negative, control_net, controls, how)
 
 
 @dataclass(frozen=True, eq=False)
 class _How:
     """What is the same for everybody; see `apply_identitynet`."""
 
+    strength: float
+    window: Window
     mask: masks.Mask | None
     fit: Fit
     layers: LayerWeights | None
     curve: WeightCurve | None
+
+    @classmethod
+    def checked(
+        cls,
+        strength: object,
+        start_percent: object,
+        end_percent: object,
+        mask: object,
+        fit: Fit,
+        layers: LayerWeights | None,
+        curve: WeightCurve | None,
+    ) -> _How:
+        """Return what was connected, if it is what was wanted. Raises WrongInputError."""
+        layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
+        curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
+        number = checks.number(strength, "strength")
+        window = Window.checked(start_percent, end_percent)
+        return cls(number, window, masks.checked(mask), fit, layers, curve)
+
+
+def _attached(
+    positive: Conditioning,
+    negative: Conditioning,
+    control_net: Any,
+    controls: Sequence[tuple[FaceControl, float]],
+    how: _How,
+) -> tuple[Conditioning, Conditioning]:
+    """Chain a net for each of `controls` behind both conditionings."""
+    check_control_net(control_net, controls[0][0].positive.shape[-1])
+    if _says_why_not(_reason_for_no_effect(how)):
+        return positive, negative
+    positive = checks.conditioning(positive, "positive")
+    negative = checks.conditioning(negative, "negative")
+    warn_of_keyframes(control_net)
+    for face, factor in controls:
+        strength = how.strength * factor
+        if strength != 0:
+            chain = _Chain(control_net, face, strength, how.window)
+            positive = [chain.attached(entry, rows.POSITIVE) for entry in positive]
+            negative = [chain.attached(entry, rows.NEGATIVE) for entry in negative]
+    return positive, negative
 
 
 def _controls(
@@ -183,6 +208,13 @@ class _Chain:
         return self._made[previous]
 
 
+def _says_why_not(reason: str) -> bool:
+    """Log why nothing is applied; say whether there is a reason."""
+    if reason:
+        log.info("IdentityNet is not applied: %s", reason)
+    return bool(reason)
+
+
 def _reason_to_do_nothing(identity: object, hint: object) -> str:
     if isinstance(identity, NoIdentity):
         return identity.reason
@@ -196,11 +228,11 @@ def _reason_to_do_nothing(identity: object, hint: object) -> str:
     return ""
 
 
-def _reason_for_no_effect(strength: float, window: Window, how: _How) -> str:
-    if strength == 0:
+def _reason_for_no_effect(how: _How) -> str:
+    if how.strength == 0:
         return "its strength is 0."
-    if window.never_opens:
-        return window.reason
+    if how.window.never_opens:
+        return how.window.reason
     if masks.is_all(how.mask, 0.0):
         return "its mask is empty."
     return "its weight curve is 0 all the time." if how.curve and how.curve.is_off else ""
