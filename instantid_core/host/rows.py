@@ -31,6 +31,7 @@ POSITIVE = 1
 FIRST_PERSON = 2  # from here on: positive, with a person that the conditioning carries
 AS_ON_MODEL = -1.0  # a carried person's weight: that of the first person on the model
 
+HALVES = 2  # of a latent cell on either side, see CellMap
 _UNKNOWN = -1
 _ROLE_OF_NAME = {"positive": POSITIVE, "negative": NEGATIVE, "empty_negative_prompt": NEGATIVE}
 
@@ -83,16 +84,18 @@ class Rows:
 
 
 class CellMap(comfy.conds.CONDNoiseShape):
-    """(F,3,H,W) int32: of each latent cell its frame, its row and its column in the picture.
+    """(F,3,2H,2W) int32: of each quarter of a latent cell its frame, and its row and column in
+    halves of a cell.
 
-    Cut like the latent, by ComfyUI for areas and windows and by other packs for tiles. Integers,
-    because what floats become in the model's number format is not exact.
+    Cut like the latent, by ComfyUI for areas and windows and by TiledDiffusion for tiles. In halves
+    of a cell, because that pack cuts tensors of any size but the latent's own, on which it fails.
+    Integers, because what floats become in the model's number format is not exact.
     """
 
     @classmethod
     def of(cls, noise: Tensor) -> CellMap:
         """Return the map of a latent (F,C,H,W)."""
-        frames, _, height, width = noise.shape
+        frames, height, width = noise.shape[0], HALVES * noise.shape[-2], HALVES * noise.shape[-1]
         cells = torch.empty(frames, 3, height, width, dtype=torch.int32)
         cells[:, 0] = torch.arange(frames, dtype=torch.int32)[:, None, None]
         cells[:, 1] = torch.arange(height, dtype=torch.int32)[None, :, None]
@@ -100,7 +103,8 @@ class CellMap(comfy.conds.CONDNoiseShape):
         return cls(cells)
 
     def process_cond(self, batch_size: int, area: Any, **kwargs: Any) -> CellMap:
-        made = super().process_cond(batch_size, area, **kwargs)
+        halves = None if area is None else [HALVES * side for side in area]
+        made = super().process_cond(batch_size, halves, **kwargs)
         if batch_size != self.cond.shape[0]:  # whoever cut the frames did not cut them here
             made.cond = made.cond.clone()
             made.cond[:, 0] = _UNKNOWN
@@ -179,7 +183,8 @@ def read(
     times = count // cells.shape[0]
     told = tuple(first[0] for first in firsts) * times
     frames = frames if _UNKNOWN in told else told
-    if canvas is None or not canvas.is_whole or tuple(cells.shape[-2:]) != latent:
+    size = (HALVES * latent[0], HALVES * latent[1])
+    if canvas is None or not canvas.is_whole or tuple(cells.shape[-2:]) != size:
         return Rows(latent, roles, frames, None)
     found = [_rectangle(*corners, latent) for corners in zip(firsts, lasts, strict=True)]
     rectangles = tuple(one for one in found if one is not None) * times
@@ -188,11 +193,15 @@ def read(
 
 
 def _rectangle(first: Sequence[int], last: Sequence[int], latent: Grid) -> Rectangle | None:
-    """Return the rectangle between two corner cells; None if it is not one cut of that size."""
+    """Return the rectangle between two corners of the map; None if it is not one cut.
+
+    A cut may begin in the middle of a cell where a tile's place in cells was rounded down.
+    """
     _, top, left = first
-    if (last[1] - top + 1, last[2] - left + 1) != latent:
+    height, width = latent
+    if (last[1] - top + 1, last[2] - left + 1) != (HALVES * height, HALVES * width):
         return None
-    return Rectangle(top, left, *latent)
+    return Rectangle(top // HALVES, left // HALVES, height, width)
 
 
 def _roles(tag: Tensor | None, count: int, options: Mapping[str, Any]) -> tuple[int, ...]:

@@ -20,8 +20,9 @@ TAGS = ("faithful_instantid_role", "faithful_instantid_cells")
 class TileSampler:
     """Cuts x into tiles and stacks them, tile after tile, as TiledDiffusion does.
 
-    Cuts every tensor of the latent's size along with x and repeats the others, and sets each net's
-    current hint to one row for each row of a call. tells: False leaves the cutting of tensors out.
+    Cuts every picture-like tensor along with x, in the measure of its own size, fails on one of the
+    latent's very size, and repeats the others; sets each net's current hint to one row for each row
+    of a call. tells: False leaves the cutting of tensors out.
     """
 
     def __init__(self, tiles: list[Tile], at_once: int, *, tells: bool = True) -> None:
@@ -74,8 +75,12 @@ class TileSampler:
     def _cut_too(self, value: Any, x: torch.Tensor, tiles: list[Tile]) -> Any:
         if not isinstance(value, torch.Tensor):
             return value
-        if value.ndim == x.ndim and value.shape[-2:] == x.shape[-2:] and self.tells:
-            return torch.cat([cut(value, tile) for tile in tiles])
+        if value.ndim == x.ndim and self.tells:
+            if value.shape[-2:] == x.shape[-2:]:
+                raise AttributeError("'int' object has no attribute 'slicer'")
+            times = value.shape[-1] // x.shape[-1]
+            scaled = [tuple(times * side for side in tile) for tile in tiles]
+            return torch.cat([cut(value, tile) for tile in scaled])
         return value.repeat(len(tiles), *[1] * (value.ndim - 1))
 
 

@@ -149,6 +149,42 @@ def _context_windows(model: Any, *, causal: bool) -> Any:
 TILES = [(0, 0, 16, 8), (0, 8, 16, 8), (8, 0, 16, 8), (8, 8, 16, 8)]
 
 
+class TestRegions:
+    """A region is the mask that it renders, at the picture's size and frame by frame."""
+
+    def test_a_region_of_either_half_is_its_mask_as_a_tensor(
+        self, official: Official, tiny_model: Any, make_controlnet: MakeNet, identity: Any
+    ) -> None:
+        face, x = walking_face(2), latents(2)
+        region = FaceRegion(face, Fit.CROP, Outline(feather=0.3))
+        mask = region.render(8 * WIDTH, 8 * HEIGHT)
+        net = make_controlnet("identitynet")
+        models = [host.apply_adapter(tiny_model, identity, mask=m) for m in (region, mask)]
+        conds = [with_net(official, net, identity, face, mask=m) for m in (region, mask)]
+        found, wanted = (
+            predict(model, *pair, x, TIMESTEP) for model, pair in zip(models, conds, strict=True)
+        )
+        for side in SIDES:
+            assert torch.equal(found[side], wanted[side])
+
+    def test_shorter_masks_start_over(
+        self, official: Official, tiny_model: Any, make_controlnet: MakeNet, identity: Any
+    ) -> None:
+        short, x = masks(2), latents(5)
+        net, face = make_controlnet("identitynet"), walking_face(1)
+        found, wanted = (
+            predict(
+                host.apply_adapter(tiny_model, identity, mask=mask),
+                *with_net(official, net, identity, face, mask=mask),
+                x,
+                TIMESTEP,
+            )
+            for mask in (short, short[[0, 1, 0, 1, 0]])
+        )
+        for side in SIDES:
+            assert torch.equal(found[side], wanted[side])
+
+
 class TestTilesOfAKnownPlace:
     def test_a_hint_with_a_row_for_each_row_is_used_as_it_is(
         self, official: Official, tiny_model: Any, make_controlnet: MakeNet, identity: Any
