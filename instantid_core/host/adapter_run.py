@@ -14,7 +14,6 @@ from torch import Tensor
 
 from .. import masks
 from ..identity import IdentitySide
-from ..log import warn
 from ..mask_layout import MaskLayout, Recent, View, packed_to
 from ..masks import Grid, LaidMask, cut_to_box, grid_of, halved
 from ..people import PeopleMasks, PersonRegion
@@ -85,7 +84,6 @@ class AdapterRun:
         self._residents: dict[tuple[torch.device, torch.dtype], Resident] = {}
         self._layouts = _layouts(self.terms)
         self._masks: Recent[Any, list[CallMask | None]] = Recent()
-        self._told = False
 
     def clear(self) -> None:
         """Drop what is held on the device."""
@@ -144,7 +142,8 @@ class AdapterRun:
         if not any(self._layouts):
             return [None] * len(self.terms)
         if rows.view is None:
-            self._tell_once()
+            if rows.canvas is not None:
+                rows.canvas.warn_once(MASKS_LEFT_OUT)
             return [None] * len(self.terms)
         key = (rows.view, like.device, like.dtype)
         found = self._masks.get(key)
@@ -169,11 +168,6 @@ class AdapterRun:
             by_grid = {b.grid: LaidMask(next(values), b.corner, b.grid) for b in own_boxes}
             found.append(CallMask(*own, view, by_grid) if own is not None and by_grid else None)
         return found, sum(tensor.nbytes for tensor in moved)
-
-    def _tell_once(self) -> None:
-        if not self._told:
-            self._told = True
-            warn(MASKS_LEFT_OUT)
 
 
 MASKS_LEFT_OUT = (

@@ -19,7 +19,6 @@ from torch import Tensor
 from .. import masks
 from ..errors import WrongModelError
 from ..fitting import warn_of_small_faces
-from ..log import warn
 from ..mask_layout import (
     FRAMES_AT_ONCE,
     LATENT_SCALE,
@@ -36,7 +35,7 @@ from .adapter_run import MASKS_LEFT_OUT
 from .control_blocks import encode_hint, run_blocks
 from .hints import Hint, resized
 from .people_attention import PeopleAttention, PeopleCells, replacements
-from .rows import Rows
+from .rows import Canvas, Rows
 from .sampling import sampling_hooks
 
 Residuals = dict[str, list[Any]]
@@ -115,19 +114,13 @@ class _Kept:
         self.cells = None if face.people is None else PeopleCells(face.people, face.counts)
         self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
         self.drawn = False
-        self._told: set[str] = set()
+        self.canvas = Canvas((0, 0))  # where nobody made one: remembers what was told
 
     def rows_of(self, sides: tuple[int, ...]) -> Tensor:
         """(B,) int64 on the device: the side of each row; made once for each order of sides."""
         if sides not in self._rows:
             self._rows[sides] = torch.tensor(sides).to(self.device)
         return self._rows[sides]
-
-    def tell_once(self, text: str) -> None:
-        """Warn, the first time in a sampling."""
-        if text not in self._told:
-            self._told.add(text)
-            warn(text)
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
@@ -366,7 +359,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
             return None
         view = call.rows.view
         if view is None or (self._foreign_hint(call) is not None and not call.rows.is_told):
-            kept.tell_once(MASKS_LEFT_OUT)
+            (call.rows.canvas or kept.canvas).warn_once(MASKS_LEFT_OUT)
             return None
         region = kept.masks.get(view)
         if region is None:

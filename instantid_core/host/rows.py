@@ -9,7 +9,7 @@ to. This is the only reader of these tags, of ComfyUI's context windows and of o
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.conds
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..identity import Identity
-from ..log import log_once
+from ..log import log_once, warn
 from ..mask_layout import Rectangle, View
 from ..masks import Grid
 
@@ -49,11 +49,18 @@ class Canvas:
     """The picture that is sampled.
 
     size: (height, width) in latent cells. is_whole: False where it is a cut out of a larger one,
-    at a place that nobody tells.
+    at a place that nobody tells. told: the warnings that this sampling has given.
     """
 
     size: Grid
     is_whole: bool = True
+    told: set[str] = field(default_factory=set, compare=False)
+
+    def warn_once(self, text: str) -> None:
+        """Warn, the first time in this sampling."""
+        if text not in self.told:
+            self.told.add(text)
+            warn(text)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Rows:
 
     roles: NEGATIVE, POSITIVE, or FIRST_PERSON and the number of a carried person. frames: the
     batch index. view: which part of the picture they show; None if that is not known. is_told:
-    whether a map of cells said so.
+    whether a map of cells said so. canvas: the sampling's, None where nobody made one.
     """
 
     latent: Grid
@@ -70,6 +77,7 @@ class Rows:
     frames: tuple[int, ...]
     view: View | None
     is_told: bool = False
+    canvas: Canvas | None = None
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -178,18 +186,18 @@ def read(
         whole = Rectangle(0, 0, *latent)
         is_whole = canvas is None or canvas == Canvas(latent)
         view = View(latent, (whole,) * count, frames) if is_whole and cells is None else None
-        return Rows(latent, roles, frames, view)
+        return Rows(latent, roles, frames, view, canvas=canvas)
     firsts, lasts = cells[:, :, 0, 0].tolist(), cells[:, :, -1, -1].tolist()
     times = count // cells.shape[0]
     told = tuple(first[0] for first in firsts) * times
     frames = frames if _UNKNOWN in told else told
     size = (HALVES * latent[0], HALVES * latent[1])
     if canvas is None or not canvas.is_whole or tuple(cells.shape[-2:]) != size:
-        return Rows(latent, roles, frames, None)
+        return Rows(latent, roles, frames, None, canvas=canvas)
     found = [_rectangle(*corners, latent) for corners in zip(firsts, lasts, strict=True)]
     rectangles = tuple(one for one in found if one is not None) * times
     view = View(canvas.size, rectangles, frames) if len(rectangles) == count else None
-    return Rows(latent, roles, frames, view, is_told=view is not None)
+    return Rows(latent, roles, frames, view, view is not None, canvas)
 
 
 def _rectangle(first: Sequence[int], last: Sequence[int], latent: Grid) -> Rectangle | None:
