@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .. import checks
 from ..errors import InstantIDError, WrongFileError, WrongInputError
 from ..images import Picture
+from ..memory import refuse_shortage
 from . import as_insightface
 from .cache import Hashed, PictureKey, RecentlyUsed, content_key
 from .detection import ALWAYS, Candidates, Pass, faces_of, further_passes, merge, run_pass
@@ -172,6 +173,7 @@ def _told(model: str, picture: Picture) -> Generator[None, None, None]:
         raise
     except Exception as error:
         height, width = picture.shape[:2]
+        refuse_shortage(error, f"look at a picture of {width}x{height} with the face {model}")
         raise WrongFileError(
             f"The face {model} failed at a picture of {width}x{height} "
             f"({checks.said(error)}). If other pictures work, change this one; if none "
@@ -234,6 +236,7 @@ def _open(model_type: Any, path: Path, providers: Sequence[str]) -> Any:
         session = open_session(path, providers)
         return model_type(model_file=str(path), session=session)
     except Exception as error:
+        refuse_shortage(error, f"open {path}")
         raise WrongFileError(
             f"onnxruntime cannot open {path} ({checks.said(error)}). The file is "
             "probably damaged or was not downloaded whole: put a fresh copy in its place."

@@ -25,9 +25,7 @@ def sizes_of(detector: Any) -> tuple[tuple[int, int], ...]:
     return SIZES if static is None else (tuple(static),)
 
 
-def detect(
-    detector: Any, picture: Picture, size: tuple[int, int], threshold: float
-) -> Candidates:
+def detect(detector: Any, picture: Picture, size: tuple[int, int], threshold: float) -> Candidates:
     """Return what insightface's own `detect` finds at one size, best score first.
 
     detector: an SCRFD with five points, which is not changed. picture: (H, W, 3) BGR bytes.

@@ -90,7 +90,7 @@ def test_a_real_photo_with_six_people_is_looked_at_the_same(
 def test_the_sizes_come_in_the_old_packs_order_and_the_first_with_a_face_counts(
     analyzer: FaceAnalyzer, theirs: Look
 ) -> None:
-    assert SIZES == tuple((side, side) for side in (640, 576, 512, 448, 384, 320, 256, 192))
+    assert tuple((side, side) for side in (640, 576, 512, 448, 384, 320, 256, 192)) == SIZES
     rgb = draw_faces([DrawnFace(300, 320, 600, 4, 2)], 600, 640)  # too large at 640
     picture = np.ascontiguousarray(rgb[..., ::-1])
     assert analyzer.find_as_insightface(picture).tried == ("640", "576", "512", "448")
