@@ -352,7 +352,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
             found = vector_words(None if y is None else y.shape[-1])
             raise WrongModelError(
                 f"IdentityNet wants {wanted} numbers about text and picture size, this model gives "
-                f"{found}. InstantID works with SDXL base models only: connect that of one."
+                f"{found}. InstantID works with SDXL base models only: load an SDXL checkpoint."
             )
         return comfy.model_base.convert_tensor(y, self._dtype, call.x.device)
 
