@@ -14,8 +14,7 @@ _WORDS = (
     "out of memory",
     "not enough memory",
     "insufficient memory",
-    "cannot allocate memory",
-    "failed to allocate memory",
+    "allocate memory",
     "bad allocation",
     "bad_alloc",
 )
