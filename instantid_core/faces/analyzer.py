@@ -116,8 +116,8 @@ class FaceAnalyzer:
         """Return the raw output of the recogniser for a face of the picture: (512,) float32."""
         kps = face.points.kps
         hashed = face.hashed
-        known = hashed is not None and hashed.is_of(picture)
-        key = hashed.key if known else content_key(picture)
+        known = hashed.key if hashed is not None and hashed.is_of(picture) else None
+        key = known or content_key(picture)
 
         def run() -> Embedding:
             self.calls += 1
