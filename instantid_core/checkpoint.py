@@ -21,6 +21,7 @@ from torch import Tensor
 from . import checks
 from .adapter import AdapterSize
 from .errors import MissingFileError, WrongFileError
+from .memory import refuse_shortage
 from .recognise import Shapes, what_it_is
 from .resampler import ResamplerSize
 from .unet_layout import SLOTS, file_number
@@ -152,6 +153,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(512)
     except OSError as error:  # no permission, a failing disk
+        refuse_shortage(error, f"read {path.name}")
         raise WrongFileError(
             f"{path} is there, but cannot be read ({checks.said(error)}). Check its permissions "
             f"and its disk, or put a fresh copy in its place. {WANTED}"
@@ -167,6 +169,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # whatever a damaged header leads to
+        refuse_shortage(error, f"read {path.name}")
         raise WrongFileError(
             f"{path.name} is a safetensors file that ends too early or is damaged "
             f"({path.stat().st_size:,} bytes; {checks.said(error)}). The download was cut off: "
@@ -188,6 +191,7 @@ def _read_pickle(path: Path, *, zipped: bool) -> object:
             f"Do not trust this file: delete it. {WANTED}"
         ) from error
     except Exception as error:  # whatever a damaged pickle leads to
+        refuse_shortage(error, f"read {path.name}")
         raise _damaged_pickle(path, error) from error
 
 
@@ -197,6 +201,7 @@ def _check_not_packed(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             inside = sum(entry.file_size for entry in archive.infolist())
     except Exception as error:
+        refuse_shortage(error, f"read {path.name}")
         raise _damaged_pickle(path, error) from error
     if inside > path.stat().st_size:
         raise WrongFileError(
@@ -224,6 +229,11 @@ def _describe_other(path: Path, head: bytes) -> str:
         return "a Git LFS pointer, not the file itself: download the file, or run `git lfs pull`"
     if path.suffix == ".onnx":
         return "an ONNX network (the face detector or recogniser): it goes into models/insightface"
+    if head.startswith(b"ftrt") or path.suffix.lower() in (".engine", ".plan", ".trt"):
+        return (
+            "a TensorRT engine, a whole model built for one GPU: it goes into models/tensorrt, and "
+            "InstantID cannot act in it. Load the SDXL checkpoint it was built from"
+        )
     if head.startswith(b"GGUF"):
         return "a GGUF file (a quantised model): it goes into models/unet"
     begin = checks.shown(head[:8].decode("latin-1"))

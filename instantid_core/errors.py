@@ -7,6 +7,7 @@
     +-- WrongModelError          a MODEL or CONTROL_NET that InstantID cannot work with
     +-- WrongInputError          an image, mask, number or object a node cannot take
     +-- NoFaceError              a picture in which no face was found
+    +-- OutOfMemoryError         the computer's memory or the GPU's ran out
 
 Every message says what was found, what was wanted, and what to do next.
 """
@@ -38,3 +39,7 @@ class WrongInputError(InstantIDError):
 
 class NoFaceError(InstantIDError):
     """A picture in which no face was found."""
+
+
+class OutOfMemoryError(InstantIDError, MemoryError):
+    """The memory of the computer or of the GPU ran out."""

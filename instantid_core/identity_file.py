@@ -6,6 +6,9 @@ again from the embedding when it is loaded.
     face_embedding      (512,) or (M, 512) float32, raw
     negative_embedding  the same shape; zeros unless noise was asked for
     metadata            format "faithful-instantid identity", version "1", name (free text)
+
+Files of every version load for ever. Whoever adds a field, a tensor or a word of metadata that a
+reader must know, raises VERSION, and keeps reading the versions before.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from torch import Tensor
 from .checks import readable, said, size_of
 from .errors import InstantIDError, MissingFileError, WrongFileError
 from .identity import Identity
+from .memory import refuse_shortage
 
 FORMAT = "faithful-instantid identity"
 VERSION = "1"
@@ -71,7 +75,8 @@ def load_embeddings(path: Path) -> tuple[Tensor, Tensor]:
         opened: Any = safe_open(str(path), framework="pt", device="cpu")
         with opened as file:
             return _read(path, file)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
+        refuse_shortage(error, f"read {path.name}")
         raise _wrong(path, f"it is not a readable safetensors file: {said(error)}") from error
 
 
@@ -81,8 +86,9 @@ def _read(path: Path, file: Any) -> tuple[Tensor, Tensor]:
         raise _wrong(path, "its metadata does not say that it is one")
     if metadata.get("version") != VERSION:
         raise WrongFileError(
-            f"{path} is an identity file of version {readable(metadata.get('version'))}; this pack "
-            f"reads version {VERSION}. Update the pack, or save the identity again."
+            f"{path} is an identity file of version {readable(metadata.get('version'))}, which a "
+            f"newer version of this pack wrote; this one reads version {VERSION}. Update Faithful "
+            "InstantID, or encode the face again from its photo and save it here."
         )
     if sorted(file.keys()) != sorted(NAMES):
         held = readable(", ".join(sorted(file.keys())) or "nothing")

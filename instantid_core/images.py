@@ -18,15 +18,16 @@ Picture = NDArray[np.uint8]  # (H, W, 3), BGR, 0..255, contiguous
 LARGEST_VALUE = 16.0
 
 
-def to_pictures(images: Tensor) -> list[Picture]:
+def to_pictures(images: Tensor, *, truncated: bool = False) -> list[Picture]:
     """Return the pictures of an IMAGE batch as BGR bytes.
 
     images: (B, H, W, C) or (H, W, C) RGB, RGBA or grey (C 3, 4 or 1); float in 0..1 (clamped, NaN
-    counts as 0) or uint8; any strides, any device.
+    counts as 0) or uint8; any strides, any device. truncated: cut off what is behind the point, as
+    the old pack does, instead of rounding.
 
     Raises WrongInputError for another shape, an empty batch, or floats that reach up to 255.
     """
-    return [_to_picture(image) for image in image_batch(images)]
+    return [_to_picture(image, truncated) for image in image_batch(images)]
 
 
 def image_batch(images: Tensor) -> Tensor:
@@ -42,9 +43,10 @@ def image_batch(images: Tensor) -> Tensor:
     return batch
 
 
-def _to_picture(image: Tensor) -> Picture:
-    rgb = _over_grey(_to_unit(image))  # (H, W, 3)
-    pixels = rgb.mul(255).round().to(torch.uint8).cpu().numpy()
+def _to_picture(image: Tensor, truncated: bool) -> Picture:
+    values = _over_grey(_to_unit(image)).mul(255)  # (H, W, 3)
+    whole = values.trunc() if truncated else values.round()
+    pixels = whole.to(torch.uint8).cpu().numpy()
     return np.ascontiguousarray(pixels[..., ::-1])
 
 

@@ -89,7 +89,8 @@ class WeightCurve:
     def __post_init__(self) -> None:
         percents = [percent for percent, _ in self.points]
         finite = all(_ordinary(number) for point in self.points for number in point)
-        if not percents or not finite or percents != sorted(percents):
+        inside = all(0 <= percent <= 1 for percent in percents)
+        if not percents or not finite or not inside or percents != sorted(percents):
             raise _curve_error(
                 ", ".join(f"{percent:g}:{factor:g}" for percent, factor in self.points)
             )

@@ -29,11 +29,17 @@ def register() -> None:
 def add_folder(name: str, extensions: set[str]) -> None:
     """Add models/<name>, and `extensions` to those it lists; what others registered stays.
 
-    A name known only from extra_model_paths.yaml arrives with no extensions at all.
+    A name known only from extra_model_paths.yaml arrives with no extensions at all. Other packs
+    register lists where ComfyUI has a tuple of a list and a set, or leave the extensions out.
     """
+    known = folder_paths.folder_names_and_paths
+    if name in known:
+        paths, *rest = known[name]
+        listed = [paths] if isinstance(paths, str) else list(paths)
+        known[name] = (paths if isinstance(paths, list) else listed, {*(rest[0] if rest else ())})
     folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
-    paths, known = folder_paths.folder_names_and_paths[name]
-    folder_paths.folder_names_and_paths[name] = (paths, known | extensions)
+    paths, found = known[name]
+    known[name] = (paths, {*found, *extensions})
 
 
 def adapter_files() -> list[str]:

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from .. import checks
 from ..errors import InstantIDError, WrongFileError, WrongInputError
 from ..images import Picture
-from .cache import RecentlyUsed, content_key
-from .detection import ALWAYS, Candidates, Pass, further_passes, merge, run_pass
+from ..memory import refuse_shortage
+from . import as_insightface
+from .cache import Hashed, PictureKey, RecentlyUsed, content_key
+from .detection import ALWAYS, Candidates, Pass, faces_of, further_passes, merge, run_pass
 from .onnx_signature import read_signature
 from .packs import FacePack
 from .recognisers import check_recogniser, file_sha256
@@ -63,20 +65,20 @@ class FaceAnalyzer:
         picture: (H, W, 3) BGR bytes. threshold: 0..1, least score of a face. thorough: look at
         every size, even where the usual ones found a face.
         """
-        key = content_key(picture)
+        hashed = Hashed(picture)
         height, width = picture.shape[:2]
         further = list(further_passes(width, height))
-        looked = [(look, self._look(picture, key, look)) for look in ALWAYS]
-        faces = merge(looked, threshold)
+        looked = [(look, self._look(picture, hashed.key, look)) for look in ALWAYS]
+        faces = merge(looked, threshold, hashed)
         while further and (thorough or not faces):
             look = further.pop(0)
-            looked.append((look, self._look(picture, key, look)))
-            faces = merge(looked, threshold)
+            looked.append((look, self._look(picture, hashed.key, look)))
+            faces = merge(looked, threshold, hashed)
         scores = np.concatenate([found.scores for _, found in looked])
         best = float(scores.max()) if scores.size else 0.0
         return Search(faces, tuple(look.words for look, _ in looked), best)
 
-    def _look(self, picture: Picture, key: tuple[Any, ...], look: Pass) -> Candidates:
+    def _look(self, picture: Picture, key: PictureKey, look: Pass) -> Candidates:
         def run() -> Candidates:
             self.calls += 1
             with _told("detector", picture):
@@ -84,9 +86,38 @@ class FaceAnalyzer:
 
         return self._passes.get((key, look), run)
 
+    def find_as_insightface(self, picture: Picture) -> Search:
+        """Return the faces as the old pack finds them: at the first size that shows any.
+
+        picture: (H, W, 3) BGR bytes. The faces come best score first, with the very numbers that
+        the installed insightface gives; the least score is `det_model`'s, as it is there.
+        """
+        hashed = Hashed(picture)
+        threshold = float(self.det_model.det_thresh)
+        tried: list[str] = []
+        for size in as_insightface.sizes_of(self._detector):
+            tried.append(f"{size[0]}")
+            found = self._look_as_insightface(picture, hashed.key, size, threshold)
+            if len(found.scores):
+                return Search(faces_of(found, hashed), tuple(tried), float(found.scores[0]))
+        return Search((), tuple(tried), 0.0)
+
+    def _look_as_insightface(
+        self, picture: Picture, key: PictureKey, size: tuple[int, int], threshold: float
+    ) -> Candidates:
+        def run() -> Candidates:
+            self.calls += 1
+            with _told("detector", picture):
+                return as_insightface.detect(self._detector, picture, size, threshold)
+
+        return self._passes.get((key, size, threshold), run)
+
     def embed(self, picture: Picture, face: FoundFace) -> Embedding:
         """Return the raw output of the recogniser for a face of the picture: (512,) float32."""
         kps = face.points.kps
+        hashed = face.hashed
+        known = hashed.key if hashed is not None and hashed.is_of(picture) else None
+        key = known or content_key(picture)
 
         def run() -> Embedding:
             self.calls += 1
@@ -96,7 +127,7 @@ class FaceAnalyzer:
                 made = self._recogniser.get(picture, SimpleNamespace(kps=kps))
                 return _embedding(made)
 
-        return self._embeddings.get((content_key(picture), kps.tobytes()), run).copy()
+        return self._embeddings.get((key, kps.tobytes()), run).copy()
 
     def get(
         self, img: NDArray[np.uint8], max_num: int = 0, det_metric: str = "default"
@@ -142,6 +173,7 @@ def _told(model: str, picture: Picture) -> Generator[None, None, None]:
         raise
     except Exception as error:
         height, width = picture.shape[:2]
+        refuse_shortage(error, f"look at a picture of {width}x{height} with the face {model}")
         raise WrongFileError(
             f"The face {model} failed at a picture of {width}x{height} "
             f"({checks.said(error)}). If other pictures work, change this one; if none "
@@ -204,6 +236,7 @@ def _open(model_type: Any, path: Path, providers: Sequence[str]) -> Any:
         session = open_session(path, providers)
         return model_type(model_file=str(path), session=session)
     except Exception as error:
+        refuse_shortage(error, f"open {path}")
         raise WrongFileError(
             f"onnxruntime cannot open {path} ({checks.said(error)}). The file is "
             "probably damaged or was not downloaded whole: put a fresh copy in its place."

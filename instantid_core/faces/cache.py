@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Value = TypeVar("Value")
+PictureKey = tuple[tuple[int, ...], bytes]  # shape, and a hash of the content
 
 
 class RecentlyUsed(Generic[Value]):
@@ -33,7 +35,19 @@ class RecentlyUsed(Generic[Value]):
         return len(self._values)
 
 
-def content_key(array: NDArray[np.uint8]) -> tuple[tuple[int, ...], bytes]:
+def content_key(array: NDArray[np.uint8]) -> PictureKey:
     """Return what is equal for equal pictures and different for different ones."""
     data = np.ascontiguousarray(array)
     return data.shape, hashlib.blake2b(data.data, digest_size=16).digest()
+
+
+class Hashed:
+    """The key of a picture's content, made once; it speaks of that very array only."""
+
+    def __init__(self, picture: NDArray[np.uint8]) -> None:
+        self.key = content_key(picture)
+        self._picture = weakref.ref(picture)
+
+    def is_of(self, picture: NDArray[np.uint8]) -> bool:
+        """Say whether this is the array that was hashed."""
+        return self._picture() is picture

@@ -18,6 +18,7 @@ from .. import checks
 from ..errors import WrongFileError
 from ..images import Picture
 from ..keypoints import FacePoints
+from .cache import Hashed
 from .records import FoundFace
 from .runtime import import_package
 
@@ -146,12 +147,12 @@ def run_pass(detector: Any, picture: Picture, look: Pass) -> Candidates:
         points=box.to_picture(_stack(points, (5, 2))),
         scores=_stack(scores, ()),
     )
-    _check_sane(found)
+    check_sane(found)
     order = np.argsort(-found.scores, kind="stable")
     return _select(found, keep_apart(found.boxes, order)[:KEPT_PER_PASS])
 
 
-def _check_sane(found: Candidates) -> None:
+def check_sane(found: Candidates) -> None:
     """Raise WrongFileError for numbers that no detector of faces gives."""
     if not len(found.boxes) == len(found.points) == len(found.scores):
         raise WrongFileError(
@@ -196,8 +197,10 @@ def keep_apart(boxes: Array, order: NDArray[np.intp]) -> list[int]:
     return kept
 
 
-def merge(passes: list[tuple[Pass, Candidates]], threshold: float) -> tuple[FoundFace, ...]:
-    """Return every face once, largest box first.
+def merge(
+    passes: list[tuple[Pass, Candidates]], threshold: float, hashed: Hashed | None = None
+) -> tuple[FoundFace, ...]:
+    """Return every face once, largest box first. hashed: the picture, for its faces.
 
     Of several finds of one face the best score stays, with a bonus for the official size, so that
     a picture the official code reads well gives the very numbers it gives there.
@@ -212,8 +215,11 @@ def merge(passes: list[tuple[Pass, Candidates]], threshold: float) -> tuple[Foun
     )
     sure = np.flatnonzero(every.scores >= threshold)
     order = sure[np.argsort(-(every.scores + bonus)[sure], kind="stable")]
-    faces = [
-        FoundFace(FacePoints(every.points[row], every.boxes[row]), float(every.scores[row]))
-        for row in keep_apart(every.boxes, order)
-    ]
+    faces = faces_of(_select(every, keep_apart(every.boxes, order)), hashed)
     return tuple(sorted(faces, key=lambda face: -face.area))
+
+
+def faces_of(found: Candidates, hashed: Hashed | None) -> tuple[FoundFace, ...]:
+    """Return all that was found as faces, in its order. hashed: the picture they are in."""
+    rows = zip(found.points, found.boxes, found.scores, strict=True)
+    return tuple(FoundFace(FacePoints(kps, box), float(score), hashed) for kps, box, score in rows)

@@ -40,6 +40,13 @@ def check_recogniser(path: Path, sha256: str) -> None:
     """
     if sha256 == ANTELOPEV2:
         return
+    if sha256 in WRONG and path.parent.name and path.parent.name in WRONG[sha256]:
+        raise WrongFileError(
+            f"The face pack {path.parent.name} was chosen; {path.name} in it is {WRONG[sha256]}. "
+            "InstantID was trained on the face embeddings of antelopev2; with any other "
+            "recogniser the picture shows somebody else. Choose antelopev2 in the loader; where "
+            "the loader of another pack offers none, connect Load Face Analyzer of this pack."
+        )
     if sha256 in WRONG:
         raise WrongFileError(
             f"{path} is {WRONG[sha256]}. InstantID was trained on the face embeddings of "

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..keypoints import FacePoints
+from .cache import Hashed
 
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """A face the detector found: its points and box in pixels of the picture, score in 0..1."""
+    """A face the detector found: its points and box in pixels of the picture, score in 0..1.
+
+    hashed: the picture it was found in, which is hashed once for all of its faces.
+    """
 
     points: FacePoints
     score: float
+    hashed: Hashed | None = None
 
     @property
     def width(self) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+import numpy as np
 from torch import Tensor
 
 from .. import checks
@@ -13,7 +14,7 @@ from ..errors import NoFaceError, WrongInputError
 from ..images import Picture, to_pictures
 from ..log import log
 from .analyzer import THRESHOLD, Embedding, FaceAnalyzer
-from .pick import LARGEST_FACE, Pick, likeness, rank_faces
+from .pick import LARGEST_FACE, Pick, rank_faces
 from .records import FoundFace, Search
 
 ERROR, SKIP, BYPASS = "error", "skip", "bypass"
@@ -176,7 +177,7 @@ def report(
 
     embeddings: of the references that were kept, by number.
     """
-    alike = {number: mean_likeness(number, embeddings) for number in embeddings}
+    alike = mean_likenesses(embeddings)
     lines = [
         _line(reference, choices[number], alike.get(number))
         for number, reference in enumerate(references)
@@ -187,10 +188,20 @@ def report(
     return "\n".join([*lines, *(f"Warning: {warning}" for warning in warnings)])
 
 
-def mean_likeness(number: int, embeddings: dict[int, Embedding]) -> float | None:
-    """Return the mean likeness of one reference to the others, None where there is no other."""
-    others = [likeness(embeddings[number], other) for n, other in embeddings.items() if n != number]
-    return sum(others) / len(others) if others else None
+def mean_likenesses(embeddings: Mapping[int, Embedding]) -> dict[int, float | None]:
+    """Return the mean likeness of each reference to the others, None where there is no other.
+
+    The cosines of one reference with all others add up to its cosine with their sum, so the cost
+    grows with the number of references, not with its square.
+    """
+    if len(embeddings) < 2:
+        return dict.fromkeys(embeddings)
+    stacked = np.stack(list(embeddings.values())).astype(np.float64)  # (M,512)
+    lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
+    units = np.divide(stacked, lengths, out=np.zeros_like(stacked), where=lengths > 0)
+    with_itself = (units * units).sum(axis=1)
+    alike = (units @ units.sum(axis=0) - with_itself) / (len(units) - 1)
+    return dict(zip(embeddings, alike.tolist(), strict=True))
 
 
 def _line(reference: Reference, choice: Choice, alike: float | None) -> str:

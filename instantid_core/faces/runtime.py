@@ -7,13 +7,15 @@ import importlib
 import importlib.metadata
 import io
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import checks
 from ..errors import MissingDependencyError, WrongInputError
 from ..log import log
+from ..memory import refuse_shortage
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -51,6 +53,7 @@ def import_package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:  # a broken binary raises ValueError, OSError, ... from its depths
+        refuse_shortage(error, f"import {name}")
         raise MissingDependencyError(_import_failure(name.split(".")[0], error)) from error
 
 
@@ -157,11 +160,38 @@ def _open(onnxruntime: Any, session_type: Any, path: Path, providers: Sequence[s
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: it warns at every size the detector runs at
     asked = [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with hushed() as said:
         session = session_type(str(path), sess_options=options, providers=asked)
     if said.getvalue():
         log.debug("onnxruntime, opening %s: %s", path.name, said.getvalue().strip())
     return session
+
+
+class _Listener:
+    """Standard output that keeps what one thread prints; all else goes where it always went."""
+
+    def __init__(self, stream: Any) -> None:
+        self.kept = io.StringIO()
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        own = threading.get_ident() == self._thread
+        return (self.kept if own else self._stream).write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+_one_listener = threading.Lock()  # each puts back what it found
+
+
+@contextlib.contextmanager
+def hushed() -> Generator[io.StringIO, None, None]:
+    """Keep what this thread prints from the screen, and yield it; other threads print as usual."""
+    with _one_listener:
+        listener: Any = _Listener(sys.stdout)
+        with contextlib.redirect_stdout(listener):
+            yield listener.kept
 
 
 def _log_fallback(path: Path, providers: Sequence[str], reason: str) -> None:
@@ -176,7 +206,7 @@ def _preload_cuda(onnxruntime: Any) -> None:
     if preload is None:
         return
     try:
-        with contextlib.redirect_stdout(io.StringIO()) as said:
+        with hushed() as said:
             preload()
     except Exception as error:
         log.debug("onnxruntime could not preload CUDA: %s", error)

@@ -146,6 +146,11 @@ def attach(model: Any, term: AdapterTerm) -> Any:
 
 def _measured(model: Any) -> UNetLayout:
     unet = getattr(getattr(model, "model", None), "diffusion_model", None)
+    if "trt" in type(unet).__name__.lower():
+        raise WrongModelError(
+            "The model is a TensorRT engine: its layers are compiled, and InstantID cannot act in "
+            "them. Connect the MODEL of the SDXL checkpoint it was built from, by Load Checkpoint."
+        )
     if not isinstance(unet, torch.nn.Module):
         raise WrongModelError(
             f"The model is {checks.kind_of(model)}, without a diffusion model in it. "

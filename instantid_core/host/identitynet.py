@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .. import masks
 from ..errors import WrongModelError
+from ..families import vector_words
 from ..fitting import warn_of_small_faces
 from ..mask_layout import (
     FRAMES_AT_ONCE,
@@ -341,11 +342,10 @@ class IdentityNet(comfy.controlnet.ControlNet):
         wanted = self.control_model.label_emb[0][0].in_features
         y = call.cond.get("y")
         if y is None or y.shape[-1] != wanted:
-            found = "none" if y is None else f"{y.shape[-1]}"
+            found = vector_words(None if y is None else y.shape[-1])
             raise WrongModelError(
                 f"IdentityNet wants {wanted} numbers about text and picture size, this model gives "
-                f"{found}. InstantID works with SDXL base models only: connect the MODEL of an "
-                "SDXL checkpoint, no refiner and no SD1.5."
+                f"{found}. InstantID works with SDXL base models only: load an SDXL checkpoint."
             )
         return comfy.model_base.convert_tensor(y, self._dtype, call.x.device)
 

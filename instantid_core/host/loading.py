@@ -19,6 +19,7 @@ from ..checkpoint import canonical, measure, read_adapter, recognise
 from ..errors import WrongFileError
 from ..identity import IdentitySide
 from ..log import log
+from ..memory import refuse_shortage
 
 
 class Adapter:
@@ -63,8 +64,7 @@ def load_identitynet(path: str | Path) -> Any:
     try:
         control_net = comfy.controlnet.load_controlnet(str(path))
     except Exception as error:
-        if isinstance(error, comfy.model_management.OOM_EXCEPTION):
-            raise
+        refuse_shortage(error, f"read {path}")
         raise WrongFileError(
             f"{path} cannot be read ({checks.said(error)}). It is probably damaged or was not "
             "downloaded whole: download IdentityNet again."
@@ -91,6 +91,7 @@ def _build(tensors: Mapping[str, Tensor]) -> Adapter:
         module = AdapterModule(measure(tensors), comfy.ops.manual_cast, device=torch.device("meta"))
         module.load_state_dict(tensors, strict=True, assign=True)
     except Exception as error:
+        refuse_shortage(error, "hold the adapter")
         raise WrongFileError(
             "The adapter's tensors do not fit each other: the file is damaged or was made for "
             "something else. Download ip-adapter.bin of InstantX/InstantID again."

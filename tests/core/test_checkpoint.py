@@ -278,3 +278,10 @@ def test_an_onnx_file_is_sent_to_insightface(tmp_path: Path) -> None:
     path.write_bytes(b"\x08\x06\x12\x07pytorch")
     with pytest.raises(WrongFileError, match="is an ONNX network .*models/insightface"):
         checkpoint.read_adapter(path)
+
+
+@pytest.mark.parametrize("name", ["unet.engine", "engine.bin"])
+def test_a_tensorrt_engine_is_called_by_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"ftrt" + bytes(200))
+    with pytest.raises(WrongFileError, match=r"is a TensorRT engine, .* into models/tensorrt"):
+        checkpoint.read_adapter(tmp_path / name)

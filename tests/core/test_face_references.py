@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
 from faithful_instantid.instantid_core.embeddings import combine_embeddings
@@ -16,14 +18,14 @@ from faithful_instantid.instantid_core.errors import (
     WrongFileError,
     WrongInputError,
 )
-from faithful_instantid.instantid_core.faces import FaceAnalyzer, Pick
+from faithful_instantid.instantid_core.faces import FaceAnalyzer, Pick, likeness
 from faithful_instantid.instantid_core.faces.frames import fill_frames
 from faithful_instantid.instantid_core.faces.previews import draw_preview, same_size
 from faithful_instantid.instantid_core.faces.references import (
     Reference,
     choose_face,
     keep_found,
-    mean_likeness,
+    mean_likenesses,
     parse_weights,
     report,
 )
@@ -221,7 +223,7 @@ def test_the_report_tells_size_score_weight_and_likeness_and_warns_of_an_outlier
         n: analyzer.embed(references[n].picture, choice.face) for n, choice in enumerate(choices)
     }
     lines = report(references, choices, embeddings).splitlines()
-    alike = mean_likeness(0, embeddings)
+    alike = mean_likenesses(embeddings)[0]
     assert lines[0].startswith("picture 1 of 4: 640x400, face 0 of 1, 20")
     assert lines[0].endswith(f", weight 0.5, mean likeness {alike:.2f}")
     assert len(lines) == 6
@@ -231,6 +233,20 @@ def test_the_report_tells_size_score_weight_and_likeness_and_warns_of_an_outlier
     assert "Does it show the same person?" in lines[5]
     assert len(caplog.records) == 2
     assert all(record.levelno == logging.WARNING for record in caplog.records)
+
+
+def test_the_mean_likeness_of_a_thousand_references_is_the_mean_and_costs_next_to_nothing() -> None:
+    random = np.random.default_rng(5)
+    few = {n: random.normal(1, 3, 512).astype(np.float32) for n in (0, 2, 5, 7)}
+    few[9] = np.zeros(512, np.float32)
+    for number, found in mean_likenesses(few).items():
+        others = [likeness(few[number], other) for n, other in few.items() if n != number]
+        assert found == pytest.approx(sum(others) / len(others), abs=1e-6)
+    assert mean_likenesses({3: few[0]}) == {3: None}
+    many = {n: few[0] + n for n in range(4000)}
+    before = time.perf_counter()
+    mean_likenesses(many)
+    assert time.perf_counter() - before < 2  # pair by pair it is half a minute
 
 
 # Identity files.
@@ -255,7 +271,7 @@ GOOD = {"face_embedding": torch.ones(512), "negative_embedding": torch.zeros(512
 MARKED = {"format": "faithful-instantid identity", "version": "1"}
 WRONG_FILES = {
     "its metadata does not say that it is one": (GOOD, {}),
-    "is an identity file of version 2; this pack reads version 1": (
+    "is an identity file of version 2, which a newer version of this pack wrote": (
         GOOD,
         MARKED | {"version": "2"},
     ),
@@ -329,3 +345,31 @@ def test_the_preview_is_legible_at_every_size(
 def test_previews_of_several_sizes_make_one_batch() -> None:
     previews = [np.zeros((h, w, 3), np.uint8) for h, w in ((400, 600), (600, 400), (1, 900))]
     assert {one.shape for one in same_size(previews)} == {(400, 600, 3)}
+
+
+KEPT = Path(__file__).resolve().parent.parent / "golden" / "identity_v1.safetensors"
+
+
+def test_a_file_of_version_1_loads_for_ever() -> None:
+    face, negative = load_embeddings(KEPT)
+    assert face.shape == negative.shape == (2, 512)
+    assert face[1, 3].item() == 0.5 and not negative.any()
+
+
+def test_a_new_field_raises_the_version(tmp_path: Path) -> None:
+    save_identity(tmp_path / "new.safetensors", identity(), "a name")
+    contents = []
+    for path in (KEPT, tmp_path / "new.safetensors"):
+        with safetensors.safe_open(str(path), "pt") as file:
+            contents.append((sorted(file.keys()), {**file.metadata(), "name": ""}))
+    assert contents[0] == contents[1], "raise VERSION, keep reading 1, and keep a file of each"
+
+
+def test_a_file_of_a_newer_version_with_a_new_tensor_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "newer.safetensors"
+    tensors = {"face_embedding": torch.ones(512), "a_new_one": torch.ones(3)}
+    metadata = {"format": "faithful-instantid identity", "version": "2", "name": ""}
+    save_file(tensors, path, metadata)
+    wanted = "Update Faithful InstantID, or encode the face again from its photo and save it here"
+    with pytest.raises(WrongFileError, match=wanted):
+        load_embeddings(path)

@@ -12,7 +12,15 @@ import pytest
 import torch
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
 from faithful_instantid.instantid_core.errors import WrongInputError
-from faithful_instantid.instantid_core.faces import FaceAnalyzer, FoundFace, as_analyzer
+from faithful_instantid.instantid_core.faces import (
+    FaceAnalyzer,
+    FoundFace,
+    Pick,
+    as_analyzer,
+    cache,
+    rank_faces,
+)
+from faithful_instantid.instantid_core.faces import analyzer as analyzer_module
 from faithful_instantid.instantid_core.faces.detection import (
     ALWAYS,
     OFFICIAL,
@@ -192,6 +200,31 @@ def test_looking_twice_runs_no_session(analyzer: FaceAnalyzer) -> None:
     assert analyzer.calls == 3
     analyzer.find(picture_of([DrawnFace(101, 100, 90)], 256, 200))
     assert analyzer.calls == 5
+
+
+def test_a_photo_is_hashed_once_for_a_search_and_all_of_its_faces(
+    analyzer: FaceAnalyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    known = cache.content_key
+
+    def counted(array: Picture) -> Any:
+        hashed.append(array.size)
+        return known(array)
+
+    monkeypatch.setattr(cache, "content_key", counted)
+    monkeypatch.setattr(analyzer_module, "content_key", counted)
+    picture = picture_of(crowd(7, 900, 600), 900, 600)
+    like = analyzer.embed(picture, analyzer.find(picture).faces[0])
+    hashed.clear()
+    faces = rank_faces(
+        analyzer, picture, analyzer.find(picture).faces, Pick("most_like", like=like)
+    )
+    analyzer.embed(picture, faces[0])
+    assert len(faces) == 7
+    assert hashed == [picture.size]
+    analyzer.embed(picture.copy(), faces[0])  # another array may hold another picture
+    assert len(hashed) == 2
 
 
 def test_what_is_remembered_cannot_be_changed_from_outside(analyzer: FaceAnalyzer) -> None:

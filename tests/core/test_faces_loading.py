@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,16 @@ def test_a_recogniser_known_to_be_wrong_is_refused_with_the_reason(
     assert "Put antelopev2's glintr100.onnx (261 MB) in its place" in text
 
 
+def test_who_chose_the_pack_buffalo_l_is_told_to_choose_antelopev2(tmp_path: Path) -> None:
+    sha256 = next(key for key, words in WRONG.items() if "buffalo_l" in words)
+    with pytest.raises(WrongFileError) as caught:
+        check_recogniser(tmp_path / "buffalo_l" / "w600k_r50.onnx", sha256)
+    text = str(caught.value)
+    assert text.startswith("The face pack buffalo_l was chosen; w600k_r50.onnx in it is ")
+    assert "Choose antelopev2 in the loader" in text
+    assert "in its place" not in text  # buffalo_l is whole, and others need it
+
+
 def test_the_checksum_is_taken_of_the_file_that_is_opened(
     monkeypatch: pytest.MonkeyPatch, insightface_folder: Path, pack_files: Path
 ) -> None:
@@ -301,3 +312,26 @@ def test_a_provider_that_fails_at_session_creation_falls_back_with_one_log_line(
     (line,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert line.startswith(f"scrfd_10g_bnkps.onnx does not work with {CUDA} (")
     assert line.endswith("); it runs on the CPU.")
+
+
+# What onnxruntime prints.
+
+
+class Prints(onnxruntime.InferenceSession):
+    """A session that prints while it is made, as another thread does meanwhile."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        sys.stdout.write("of this thread\n")
+        other = threading.Thread(target=lambda: sys.stdout.write("of another thread\n"))
+        other.start()
+        other.join()
+        assert not sys.stdout.closed  # what else a stream has is the real one's
+
+
+def test_what_other_threads_print_while_a_model_is_opened_is_not_swallowed(
+    capsys: pytest.CaptureFixture[str], pack_files: Path
+) -> None:
+    runtime.open_session(pack_files / "scrfd_10g_bnkps.onnx", [CPU], Prints)
+    sys.stdout.write("afterwards\n")
+    assert capsys.readouterr().out == "of another thread\nafterwards\n"

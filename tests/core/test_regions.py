@@ -10,6 +10,7 @@ import torch
 from faithful_instantid.instantid_core.errors import WrongInputError
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face, transform
 from faithful_instantid.instantid_core.keypoints import FacePoints, Keypoints
+from faithful_instantid.instantid_core.masks import checked
 from faithful_instantid.instantid_core.regions import (
     FaceRegion,
     Outline,
@@ -91,3 +92,17 @@ def test_impossible_outlines_are_refused_with_a_sentence() -> None:
         Outline(Shape.BOX, padding=-0.6)
     with pytest.raises(WrongInputError, match="cannot be made"):
         Outline(Shape.BOX, feather=float("nan"))
+
+
+class Drawing:
+    """Of another pack: it renders, but no mask."""
+
+    frame_count = 1
+
+    def render(self, width: int, height: int) -> str:
+        return f"{width}x{height}"
+
+
+def test_what_merely_has_a_method_render_is_no_mask() -> None:
+    with pytest.raises(WrongInputError, match="The mask is a Drawing object. A MASK is wanted"):
+        checked(Drawing())

@@ -43,7 +43,7 @@ def test_written_points_are_joined_by_straight_lines() -> None:
     assert (step.at(0.49), step.at(0.51)) == (1, 0)
 
 
-@pytest.mark.parametrize("text", ["", "0:1, 0.5", "1:0, 0:1", "0:nan"])
+@pytest.mark.parametrize("text", ["", "0:1, 0.5", "1:0, 0:1", "0:nan", "-0.1:1, 1:0", "0:1, 1.5:0"])
 def test_a_curve_that_makes_no_sense_gets_a_sentence(text: str) -> None:
     with pytest.raises(WrongInputError, match="The weight curve is .* Wanted: points as share"):
         parse_curve(text)

@@ -30,5 +30,8 @@ class GivenFaces(FaceAnalyzer):
         faces = (FoundFace(FacePoints(KPS, BOX), 0.9),) if known else ()
         return Search(faces, ("given",), 0.9 if known else 0.0)
 
+    def find_as_insightface(self, picture: Picture) -> Search:
+        return self.find(picture)
+
     def embed(self, picture: Picture, face: FoundFace) -> np.ndarray:
         return self.embeddings[int(picture.max()) - 1]

@@ -66,6 +66,12 @@ def test_another_unet_is_refused_by_its_name(
     assert "InstantID works with SDXL base models only" in str(caught.value)
 
 
+def test_a_tensorrt_engine_is_refused_by_its_name(identity: Any) -> None:
+    engine = type("TrTUnet", (), {})()  # as the TensorRT nodes call it; no module
+    with pytest.raises(WrongModelError, match="is a TensorRT engine.*checkpoint it was built from"):
+        host.apply_adapter(FakeModel(engine), identity)
+
+
 def test_a_transformer_is_refused_by_its_name(identity: Any) -> None:
     flux = type("Flux", (torch.nn.Linear,), {})(1, 1)
     with pytest.raises(WrongModelError, match=r"of another build than a UNet \(Flux\)"):

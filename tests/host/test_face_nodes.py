@@ -82,6 +82,35 @@ def encode(analyzer: FaceAnalyzer, adapter: Any, image: torch.Tensor, **inputs: 
     return EncodeFace.execute(analyzer, adapter, image, **{**USUAL, "combine": "mean", **inputs})
 
 
+FOREIGN_ENTRIES: dict[str, Any] = {
+    "extensions in a list": ([], [".onnx", ".pth"]),
+    "all in a list": [[], [".onnx", ".pth"]],
+    "folders in a tuple": ((), {".onnx", ".pth"}),
+    "one folder as a text": ("", {".onnx", ".pth"}),
+    "no extensions": ([],),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN_ENTRIES)
+def test_folders_that_another_pack_registered_in_its_own_way_stay_and_get_ours(
+    registered: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    folder = str(registered / "theirs")
+    Path(folder).mkdir()
+    (Path(folder) / "one.onnx").touch()
+    paths, *extensions = FOREIGN_ENTRIES[kind]
+    theirs = folder if isinstance(paths, str) else type(paths)([folder])
+    entry = type(FOREIGN_ENTRIES[kind])([theirs, *extensions])
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", {"insightface": entry})
+    folders.register()
+    folders.register()
+    ours = str(registered / "models" / "insightface")
+    assert folder_paths.get_folder_paths("insightface") == [folder, ours]
+    known = {".onnx", *(one for more in extensions for one in more)}
+    assert folder_paths.folder_names_and_paths["insightface"][1] == known
+    assert folder_paths.get_filename_list("insightface") == ["one.onnx"]
+
+
 # Row 20: extra_model_paths.yaml.
 
 

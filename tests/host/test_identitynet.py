@@ -539,8 +539,13 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("y", "found"),
-        [(torch.zeros(2, 2560), "2560"), (None, "none")],
-        ids=["refiner", "sd15"],
+        [
+            (torch.zeros(2, 2560), "2560, as the SDXL refiner does"),
+            (torch.zeros(2, 5632), "5632, as Kolors does"),
+            (torch.zeros(2, 100), "100"),
+            (None, "none, as SD1.5 does"),
+        ],
+        ids=["refiner", "kolors", "unknown", "sd15"],
     )
     def test_a_model_that_is_no_sdxl_base_is_told(
         self,
@@ -551,7 +556,7 @@ class TestRefusals:
     ) -> None:
         sigmas = sigma_of(tiny_model, TIMESTEP).repeat(2)
         with pytest.raises(
-            WrongModelError, match=f"wants 1568 numbers .*, this model gives {found}"
+            WrongModelError, match=f"wants 1568 numbers .*, this model gives {found}\\. Inst"
         ):
             make_net(FACE).get_control(latents(images=2), sigmas, {"y": y}, 2, {})
 

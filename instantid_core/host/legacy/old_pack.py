@@ -237,11 +237,11 @@ def _embeddings(analysis: Any, image: Tensor) -> Tensor:
 
 def _largest_faces(analyzer: FaceAnalyzer, image: Tensor) -> list[tuple[Picture, FoundFace]]:
     """Return the pictures that have a face, each with its largest one."""
-    pictures = to_pictures(image[..., :3])
+    pictures = to_pictures(image[..., :3], truncated=True)
     found = [
-        (picture, faces[0])
+        (picture, face)
         for picture in watched(pictures)
-        if (faces := analyzer.find(picture).faces)
+        if (face := _largest_face(analyzer, picture)) is not None
     ]
     if 0 < len(found) < len(pictures):
         log.warning(
@@ -250,6 +250,31 @@ def _largest_faces(analyzer: FaceAnalyzer, image: Tensor) -> list[tuple[Picture,
             len(pictures),
         )
     return found
+
+
+def _largest_face(analyzer: FaceAnalyzer, picture: Picture) -> FoundFace | None:
+    """Return the face the old pack takes; where it sees none, what a wider search finds."""
+    search = analyzer.find_as_insightface(picture)
+    if search.faces:
+        return sorted(search.faces, key=_area)[-1]
+    wider = analyzer.find(picture)
+    if not wider.faces:
+        return None
+    height, width = picture.shape[:2]
+    log.warning(
+        "As the old pack looks (sizes %s) no face is found in the picture of %dx%d. A wider "
+        "search found one, which is taken; the old pack would have found nobody.",
+        ", ".join(search.tried),
+        width,
+        height,
+    )
+    return wider.faces[0]
+
+
+def _area(face: FoundFace) -> np.float32:
+    """Of the box, in the single precision that the old pack compares."""
+    left, top, right, bottom = face.points.box
+    return (right - left) * (bottom - top)
 
 
 def _contexts(face_embeds: object) -> tuple[Tensor, Tensor]:
