@@ -285,7 +285,8 @@ class LoadIdentity(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=folders.identity_files(),
-                    tooltip="A file in models/instantid_identities or output/instantid_identities.",
+                    tooltip="A file in the folder instantid_identities of models, output or input, "
+                    "where uploads land.",
                 ),
             ],
             outputs=[sockets.FaceEmbeds.Output(display_name="identity")],

@@ -22,8 +22,8 @@ def register() -> None:
     add_folder(ADAPTERS, ADAPTER_EXTENSIONS)
     add_folder(FACE_PACKS, {".onnx"})
     add_folder(IDENTITIES, {".safetensors"})
-    saved = os.path.join(folder_paths.get_output_directory(), IDENTITIES)
-    folder_paths.add_model_folder_path(IDENTITIES, saved)
+    for place in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
+        folder_paths.add_model_folder_path(IDENTITIES, os.path.join(place, IDENTITIES))
 
 
 def add_folder(name: str, extensions: set[str]) -> None:

@@ -62,9 +62,10 @@ def insightface_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The pack's folders, registered in a ComfyUI whose models and output lie in tmp_path."""
+    """The pack's folders, registered in a ComfyUI whose folders lie in tmp_path."""
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     folders.register()
@@ -305,6 +306,25 @@ def test_a_saved_identity_is_found_by_the_loader_and_is_the_same(
     assert isinstance(problem, str)
     assert "There is no saved identity 'bob.safetensors'. Looked in " in problem
     assert "ann_00001_.safetensors" in problem
+
+
+def test_an_uploaded_identity_is_found_and_hides_no_saved_one(
+    analyzer: FaceAnalyzer, adapter: Any, registered: Path
+) -> None:
+    first, second = (encode(analyzer, adapter, GROUP, index=index)[0] for index in (0, 1))
+    for identity in (first, second):
+        SaveIdentity.execute(identity, "instantid_identities/ann")
+    saved = registered / "output" / "instantid_identities"
+    uploads = registered / "input" / "instantid_identities" / "fleet"
+    uploads.mkdir(parents=True)
+    shutil.move(saved / "ann_00002_.safetensors", uploads / "bob.safetensors")
+    shutil.copy(uploads / "bob.safetensors", uploads.parent / "ann_00001_.safetensors")
+    uploaded = os.path.join("fleet", "bob.safetensors")
+    assert sorted(folders.identity_files()) == ["ann_00001_.safetensors", uploaded]
+    assert LoadIdentity.validate_inputs("fleet/bob.safetensors") is True
+    for name, wanted in (("fleet/bob.safetensors", second), ("ann_00001_.safetensors", first)):
+        back = LoadIdentity.execute(adapter, name)[0]
+        assert torch.equal(back.face_embedding, wanted.face_embedding)
 
 
 def test_mixing_goes_from_the_first_to_the_second(
