@@ -9,6 +9,8 @@ from comfy_api.latest import io
 
 from ..instantid_core.fitting import Fit
 from ..instantid_core.host import apply_adapter, apply_identitynet
+from ..instantid_core.host.hints import checked_drawing
+from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.host.people import region_for
 from ..instantid_core.regions import Outline, Shape
 from . import sockets
@@ -61,6 +63,7 @@ class ApplyAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         model: Any,
@@ -130,6 +133,7 @@ class ApplyIdentityNet(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         positive: Any,
@@ -151,7 +155,7 @@ class ApplyIdentityNet(io.ComfyNode):
             negative,
             control_net,
             face_embeds,
-            keypoints,
+            checked_drawing(keypoints),
             strength=strength,
             start_percent=start_percent,
             end_percent=end_percent,
@@ -212,6 +216,7 @@ class Apply(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         model: Any,

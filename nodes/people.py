@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..instantid_core.faces import as_analyzer
 from ..instantid_core.faces.pick import MOST_LIKE
+from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.host.people import (
     PersonSettings,
     carry_person,
@@ -20,6 +21,7 @@ from ..instantid_core.people import BY_PLACE, ORDERS
 from ..instantid_core.regions import Outline, Shape
 from . import sockets
 from .regions import outline_inputs
+from .showing import shown
 from .sliders import factor_input
 
 
@@ -94,6 +96,7 @@ class AddPerson(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         face_embeds: Any,
@@ -147,6 +150,7 @@ class PersonFromPhotos(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         face_analyzer: Any,
@@ -166,7 +170,7 @@ class PersonFromPhotos(io.ComfyNode):
         settings = PersonSettings(order, index, outline, weight, strength)
         analyzer = as_analyzer(face_analyzer)
         made = person_from_photos(analyzer, adapter, portrait, pose, settings, people)
-        return io.NodeOutput(*made)
+        return io.NodeOutput(*made, ui=shown(cls, made[1]))
 
 
 class ConditioningPerson(io.ComfyNode):
@@ -201,6 +205,7 @@ class ConditioningPerson(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls, conditioning: Any, face_embeds: Any, weight: float = AS_ON_MODEL
     ) -> io.NodeOutput:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..instantid_core.fitting import Fit
+from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
 from ..instantid_core.regions import FaceRegion, Outline, Shape
 from . import sockets
 from .keypoints import fit_input, size_inputs
+from .showing import shown
 
 
 def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input]:
@@ -73,6 +75,7 @@ class FaceRegionMask(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         keypoints: Any,
@@ -85,7 +88,7 @@ class FaceRegionMask(io.ComfyNode):
     ) -> io.NodeOutput:
         outline = Outline(Shape(shape), padding, feather)
         mask = FaceRegion(checked(keypoints), Fit(fit), outline).render(width, height)
-        return io.NodeOutput(mask, ui=ui.PreviewMask(mask, cls=cls))
+        return io.NodeOutput(mask, ui=shown(cls, mask))
 
 
 NODES: list[type[io.ComfyNode]] = [FaceRegionMask]

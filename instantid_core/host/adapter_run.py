@@ -14,11 +14,11 @@ from torch import Tensor
 
 from .. import masks
 from ..identity import IdentitySide
-from ..log import warn
 from ..mask_layout import MaskLayout, Recent, View, packed_to
 from ..masks import Grid, LaidMask, cut_to_box, grid_of, halved
 from ..people import PeopleMasks, PersonRegion
 from ..weighting import PercentTable
+from .on_node import warn_at
 from .resident import Resident
 from .rows import FIRST_PERSON, CarriedPerson, Rows
 
@@ -173,7 +173,8 @@ class AdapterRun:
     def _tell_once(self) -> None:
         if not self._told:
             self._told = True
-            warn(MASKS_LEFT_OUT)
+            masked = (term.node for term in self.terms if term.mask is not None)
+            warn_at(masked, MASKS_LEFT_OUT)
 
 
 MASKS_LEFT_OUT = (

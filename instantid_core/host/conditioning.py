@@ -12,13 +12,14 @@ from .. import checks, masks
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import Keypoints
-from ..log import log
+from ..log import note_problem, tell
 from ..people import People, PeopleMasks, PeopleRegion, Person, PersonRegion
 from ..weighting import LayerWeights, WeightCurve
 from . import rows
 from .control_net_check import check_control_net, warn_of_keyframes
 from .hints import Hint, PeopleHint, hint_of
 from .identitynet import FaceControl, IdentityNet
+from .on_node import current_node
 from .windows import Window
 
 Conditioning = list[Any]
@@ -55,9 +56,12 @@ def apply_identitynet(
     in the keypoints) the conditionings are returned as they came.
     Errors: WrongModelError for another kind of ControlNet, WrongInputError.
     """
+    if isinstance(identity, NoIdentity):
+        note_problem(f"IdentityNet is not applied: {identity.reason}")
+        return positive, negative
     reason = _reason_to_do_nothing(identity, hint)
     if reason:
-        log.info("IdentityNet is not applied: %s", reason)
+        tell(f"IdentityNet is not applied: {reason}")
         return positive, negative
     positive = checks.conditioning(positive, "positive")
     negative = checks.conditioning(negative, "negative")
@@ -70,7 +74,7 @@ def apply_identitynet(
     check_control_net(control_net, controls[0][0].positive.shape[-1])
     reason = _reason_for_no_effect(strength, window, how)
     if reason:
-        log.info("IdentityNet is not applied: %s", reason)
+        tell(f"IdentityNet is not applied: {reason}")
         return positive, negative
     warn_of_keyframes(control_net)
     for face, factor in controls:
@@ -127,6 +131,7 @@ def _face_control(
         mask=mask,
         layers=how.layers,
         curve=how.curve,
+        node=current_node(),
     )
 
 
@@ -144,6 +149,7 @@ def _group_control(
         curve=how.curve,
         people=PeopleMasks(persons, how.fit),
         counts=tuple(positive.shape[1] for positive, _ in sides),
+        node=current_node(),
     )
 
 
@@ -184,8 +190,6 @@ class _Chain:
 
 
 def _reason_to_do_nothing(identity: object, hint: object) -> str:
-    if isinstance(identity, NoIdentity):
-        return identity.reason
     if isinstance(hint, Keypoints) and not hint.faces:
         return "the keypoints hold no face."
     if isinstance(identity, People) and not identity.persons:

@@ -19,7 +19,6 @@ from torch import Tensor
 from .. import masks
 from ..errors import WrongModelError
 from ..fitting import warn_of_small_faces
-from ..log import warn
 from ..mask_layout import (
     FRAMES_AT_ONCE,
     LATENT_SCALE,
@@ -35,6 +34,7 @@ from . import rows as row_tags
 from .adapter_run import MASKS_LEFT_OUT
 from .control_blocks import encode_hint, run_blocks
 from .hints import Hint, resized
+from .on_node import NodeText, warn_at
 from .people_attention import PeopleAttention, PeopleCells, replacements
 from .rows import Rows
 from .sampling import sampling_hooks
@@ -52,7 +52,7 @@ class FaceControl:
     after the other. hint: what it is shown. mask: where its residuals act, and how strongly; None
     is everywhere. layers, curve: factors on the strength, by block and over the sampling.
     people: where each of several people is; their cells attend to their own tokens only. counts:
-    how many tokens each has.
+    how many tokens each has. node: where words about it are shown.
     """
 
     positive: Tensor
@@ -63,6 +63,7 @@ class FaceControl:
     curve: WeightCurve | None = None
     people: PeopleMasks | None = None
     counts: tuple[int, ...] = ()
+    node: NodeText | None = None
 
     @property
     def tokens(self) -> Tensor:
@@ -115,6 +116,7 @@ class _Kept:
         self.cells = None if face.people is None else PeopleCells(face.people, face.counts)
         self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
         self.drawn = False
+        self._node = face.node
         self._told: set[str] = set()
 
     def rows_of(self, sides: tuple[int, ...]) -> Tensor:
@@ -127,7 +129,7 @@ class _Kept:
         """Warn, the first time in a sampling."""
         if text not in self._told:
             self._told.add(text)
-            warn(text)
+            warn_at([self._node], text)
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
@@ -297,7 +299,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
         hint, count = self.face.hint, self.face.hint.frame_count
         if not kept.drawn:
             kept.drawn = True
-            warn_of_small_faces(hint.fitted(*view.picture_size))
+            warn_of_small_faces(hint.fitted(*view.picture_size), kept.tell_once)
         rows = list(zip(view.rectangles, (frame % count for frame in view.frames), strict=True))
         distinct = list(dict.fromkeys(rows))
         repeats = len(rows) // len(distinct)

@@ -9,7 +9,7 @@ to. This is the only reader of these tags, of ComfyUI's context windows and of o
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.conds
@@ -20,6 +20,7 @@ from ..identity import Identity
 from ..log import log_once
 from ..mask_layout import Rectangle, View
 from ..masks import Grid
+from .on_node import NodeText
 
 ROLE = "faithful_instantid_role"
 CELLS = "faithful_instantid_cells"
@@ -37,10 +38,14 @@ _ROLE_OF_NAME = {"positive": POSITIVE, "negative": NEGATIVE, "empty_negative_pro
 
 @dataclass(frozen=True)
 class CarriedPerson:
-    """A person that a conditioning brings along; weight: of the adapter, or AS_ON_MODEL."""
+    """A person that a conditioning brings along.
+
+    weight: of the adapter, or AS_ON_MODEL. node: where words about it are shown.
+    """
 
     identity: Identity
     weight: float = AS_ON_MODEL
+    node: NodeText | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
