@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,15 +16,15 @@ log = logging.getLogger("faithful_instantid")
 class Heard:
     """What was said while somebody listened. found: what is as it should be; problems: the rest."""
 
-    found: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
 
 
 _heard: ContextVar[Heard | None] = ContextVar("faithful_instantid_heard", default=None)
 
 
 @contextmanager
-def listening() -> Iterator[Heard]:
+def listening() -> Generator[Heard]:
     """Hear what this thread says within the block."""
     heard = Heard()
     token = _heard.set(heard)

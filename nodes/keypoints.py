@@ -27,13 +27,14 @@ FIT_TOOLTIP = (
 )
 
 
-def fit_input(*, optional: bool = False) -> io.Combo.Input:
+def fit_input(*, optional: bool = False, advanced: bool | None = None) -> io.Combo.Input:
     """The one `fit` input, the same on every node that has it."""
     return io.Combo.Input(
         "fit",
         options=[mode.value for mode in Fit],
         default=Fit.CROP.value,
         optional=optional,
+        advanced=advanced,
         tooltip=FIT_TOOLTIP,
     )
 

@@ -25,15 +25,15 @@ from .showing import shown
 from .sliders import factor_input
 
 
-def _face_inputs(*more: str) -> list[io.Input]:
-    """Which face of the pose photo is the person's."""
+def _face_inputs(source: str, *more: str) -> list[io.Input]:
+    """Which face is the person's. source: what has the faces."""
+    like = " most_like takes the face that looks most like the portrait." if more else ""
     return [
         io.Combo.Input(
             "order",
             options=[*ORDERS, *more],
             default=ORDERS[0],
-            tooltip="The order in which the faces of the pose photo are numbered. most_like takes "
-            "the face that looks most like the portrait.",
+            tooltip=f"The order in which the faces of {source} are numbered.{like}",
         ),
         io.Int.Input(
             "index",
@@ -75,7 +75,11 @@ class AddPerson(io.ComfyNode):
             "pass, each in their own region.",
             search_aliases=["instantid", "multiple people", "two people", "couple", "group"],
             inputs=[
-                sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                sockets.FaceEmbeds.Input(
+                    "face_embeds",
+                    display_name="identity",
+                    tooltip="The person, from Encode Face.",
+                ),
                 sockets.FaceKeypoints.Input(
                     "keypoints",
                     optional=True,
@@ -87,7 +91,7 @@ class AddPerson(io.ComfyNode):
                     optional=True,
                     tooltip="Where the person may work, of any size. None: the region of the face.",
                 ),
-                *_face_inputs(),
+                *_face_inputs("the keypoints"),
                 *outline_inputs(),
                 *_factor_inputs(),
                 _people_input(),
@@ -136,7 +140,7 @@ class PersonFromPhotos(io.ComfyNode):
                     tooltip="Who it is. Several pictures of a batch are several references.",
                 ),
                 io.Image.Input("pose", tooltip="Where everybody is: a photo with a face for each."),
-                *_face_inputs(MOST_LIKE),
+                *_face_inputs("the pose photo", MOST_LIKE),
                 *outline_inputs(),
                 *_factor_inputs(),
                 _people_input(),
@@ -189,7 +193,11 @@ class ConditioningPerson(io.ComfyNode):
             search_aliases=["instantid", "regional prompt", "region"],
             inputs=[
                 io.Conditioning.Input("conditioning", tooltip="A positive prompt for a region."),
-                sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                sockets.FaceEmbeds.Input(
+                    "face_embeds",
+                    display_name="identity",
+                    tooltip="The person, from Encode Face.",
+                ),
                 io.Float.Input(
                     "weight",
                     default=AS_ON_MODEL,

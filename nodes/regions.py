@@ -15,7 +15,9 @@ from .keypoints import fit_input, size_inputs
 from .showing import shown
 
 
-def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input]:
+def outline_inputs(
+    *, prefix: str = "", optional: bool = False, advanced: bool | None = None
+) -> list[io.Input]:
     """How a face becomes a region; the same on every node that has it."""
     return [
         io.Combo.Input(
@@ -23,6 +25,7 @@ def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input
             options=[shape.value for shape in Shape],
             default=Shape.BOX.value,
             optional=optional,
+            advanced=advanced,
             tooltip="box: the box of the face, as in the official demos. ellipse: an ellipse "
             "around the whole head that follows its tilt.",
         ),
@@ -33,6 +36,7 @@ def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input
             max=3.0,
             step=0.01,
             optional=optional,
+            advanced=advanced,
             tooltip="How much larger the region is on every side, in parts of the face's size: "
             "0.1 is a tenth of it. Negative is smaller.",
         ),
@@ -43,6 +47,7 @@ def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input
             max=3.0,
             step=0.01,
             optional=optional,
+            advanced=advanced,
             tooltip="Width of the soft edge around the region, in parts of the face's size; 0 is "
             "a hard edge.",
         ),

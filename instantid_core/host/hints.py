@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import comfy.utils
 import torch
@@ -115,7 +116,7 @@ DARK = 8 / 255  # a pixel of which no colour is more is black, but for the compr
 LEAST_DARK = 0.5  # share of such pixels; drawings have 0.989 to 0.997, photos up to 0.14
 
 
-def checked_drawing(source: object) -> object:
+def checked_drawing(source: Any) -> Any:
     """Return what a socket of keypoints brought; an IMAGE only where it is drawn keypoints.
 
     Raises WrongInputError for a photo: nothing is looked for in an IMAGE.
