@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-
 LABELS = {"weight": "weight (likeness)", "strength": "strength (place)"}
 
 
