@@ -40,6 +40,7 @@ ERRORS = {
 LOGS = {
     **{"log.warning": "warning", "log.error": "log error", "error": "log error"},
     **{"log.info": "log", "log_once": "log", "log.debug": "debug"},
+    **{"warn": "warning", "tell": "log", "note_problem": "node"},
 }
 HEAD = """# All messages of this pack
 
@@ -50,6 +51,8 @@ Names, numbers and folders differ from case to case; `/ComfyUI` stands for the f
 - **...Error**: a node stops with it, and ComfyUI shows it. The next prompt runs as usual.
 - **refused**: ComfyUI shows it at the node and does not start the prompt.
 - **warning**, **log error**, **log**: a line in ComfyUI's log. After a warning the prompt goes on.
+  Warnings, and what is not applied, stand on the node too.
+- **node**: a text on the node alone; the log has its cause.
 
 Made by `devtools/list_messages.py` from the sources and from what the tests meet.
 """
