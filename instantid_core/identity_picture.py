@@ -13,7 +13,7 @@ from torch import Tensor
 from .checks import said
 from .errors import InstantIDError
 from .images import to_pictures
-from .previews import size_within
+from .small_pictures import size_within
 
 SIDE = 256  # pixels of the long side
 SUFFIX = ".png"

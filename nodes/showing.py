@@ -8,7 +8,7 @@ from torch import Tensor
 from ..instantid_core.fitting import Fit
 from ..instantid_core.host.hints import DrawnHint
 from ..instantid_core.keypoints import Keypoints
-from ..instantid_core.previews import LARGEST, few, size_within, small
+from ..instantid_core.small_pictures import LARGEST, few, size_within, small
 
 
 def shown(node: type[io.ComfyNode], images: Tensor) -> ui.PreviewImage:

@@ -17,8 +17,8 @@ from faithful_instantid.instantid_core.host.people import PersonSettings, with_p
 from faithful_instantid.instantid_core.identity_picture import load_picture, picture_path
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.log import listening
-from faithful_instantid.instantid_core.previews import LARGEST, MOST, few, small
 from faithful_instantid.instantid_core.regions import FaceRegion
+from faithful_instantid.instantid_core.small_pictures import LARGEST, MOST, few, small
 from faithful_instantid.nodes import folders
 from faithful_instantid.nodes.faces import SaveIdentity
 from faithful_instantid.nodes.loaders import LoadInstantID
