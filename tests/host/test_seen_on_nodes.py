@@ -10,11 +10,15 @@ import folder_paths
 import pytest
 import torch
 from faithful_instantid.instantid_core import host
-from faithful_instantid.instantid_core.errors import WrongInputError
+from faithful_instantid.instantid_core.errors import InstantIDError, WrongInputError
 from faithful_instantid.instantid_core.fitting import Fit, standard_face
 from faithful_instantid.instantid_core.host.hints import DrawnHint, checked_drawing
 from faithful_instantid.instantid_core.host.people import PersonSettings, with_person
-from faithful_instantid.instantid_core.identity_picture import load_picture, picture_path
+from faithful_instantid.instantid_core.identity_picture import (
+    load_picture,
+    picture_path,
+    save_picture,
+)
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.instantid_core.regions import FaceRegion
@@ -154,6 +158,14 @@ def test_a_plain_name_is_saved_where_load_identity_looks_with_its_picture(
     assert back is not None and back.shape == (1, 192, 256, 3)
     picture_path(path).write_bytes(b"no picture")
     assert load_picture(path) is None
+
+
+def test_a_picture_that_cannot_be_kept_is_told_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "anna.safetensors"
+    picture_path(path).write_bytes(b"another")
+    with pytest.raises(InstantIDError, match="saved, but not the picture beside it"):
+        save_picture(path, torch.rand(1, 30, 40, 3))
+    assert picture_path(path).read_bytes() == b"another"
 
 
 def test_what_load_identity_does_not_list_is_said_when_it_is_saved(
