@@ -20,6 +20,7 @@ async def comfy_entrypoint() -> ComfyExtension:
         from .nodes import FaithfulInstantID, folders
 
         folders.register()
+        folders.make_adapter_folder()
         return FaithfulInstantID()
     except Exception:
         # ComfyUI logs only one line of what goes wrong here; the traceback is what helps.

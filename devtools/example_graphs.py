@@ -58,7 +58,7 @@ class Kit:
     def __init__(self, name: str, title: str) -> None:
         self.graph = Graph(name, title)
 
-    def models(self, note: bool = True, in_one_node: bool = False) -> None:
+    def models(self, note: bool = True) -> None:
         add = self.graph.add
         self.graph.column("Models")
         if note:
@@ -66,25 +66,14 @@ class Kit:
         self.checkpoint = add(
             "CheckpointLoaderSimple", models=CHECKPOINT_FILE, ckpt_name=CHECKPOINT
         )
-        if in_one_node:
-            self.adapter = self.analyzer = add(
-                "IID_LoadInstantID",
-                models=IDENTITYNET_FILE,
-                pack="antelopev2",
-                file=ADAPTER,
-                identitynet=IDENTITYNET,
-            )
-            self.control_net = self.adapter["control_net"]
-            return
-        self.identitynet = add(
-            "ControlNetLoader",
-            title="Load IdentityNet",
+        self.adapter = self.analyzer = add(
+            "IID_LoadInstantID",
             models=IDENTITYNET_FILE,
-            control_net_name=IDENTITYNET,
+            pack="antelopev2",
+            file=ADAPTER,
+            identitynet=IDENTITYNET,
         )
-        self.control_net = self.identitynet["CONTROL_NET"]
-        self.adapter = add("IID_LoadAdapter", file=ADAPTER)
-        self.analyzer = add("IID_LoadFaceAnalyzer", pack="antelopev2")
+        self.control_net = self.adapter["control_net"]
 
     def photo(self, title: str = "Face photo") -> Node:
         return self.graph.add("LoadImage", title=title, image=PHOTO)
@@ -307,7 +296,7 @@ and move the sliders until it sits where you want it.
 def two_people() -> Graph:
     kit = Kit("instantid_two_people", "Two people in one picture")
     graph = kit.graph
-    kit.models(in_one_node=True)
+    kit.models()
     graph.column("Who")
     left = kit.photo("Person on the left")
     right = kit.photo("Person on the right")
@@ -718,7 +707,7 @@ def portrait_blueprint() -> Blueprint:
             (sampled.key, "steps", "steps"),
             (sampled.key, "cfg", "cfg"),
             (kit.checkpoint.key, "ckpt_name", "checkpoint"),
-            (kit.identitynet.key, "control_net_name", "identitynet"),
+            (kit.adapter.key, "identitynet", "identitynet"),
             (kit.adapter.key, "file", "adapter"),
         ),
     )

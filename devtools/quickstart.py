@@ -37,8 +37,8 @@ BAR = 30
 # The loaders of the basic workflow: class, the input that names the file, folder of `models`.
 LOADERS = (
     ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
-    ("ControlNetLoader", "control_net_name", "controlnet"),
-    ("IID_LoadAdapter", "file", "instantid"),
+    ("IID_LoadInstantID", "identitynet", "controlnet"),
+    ("IID_LoadInstantID", "file", "instantid"),
 )
 
 

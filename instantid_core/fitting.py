@@ -6,6 +6,7 @@ Nothing here ever stretches a face: x and y always share one scale.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from . import checks
 from .errors import WrongInputError
 from .keypoints import FacePoints, Keypoints
-from .log import log
+from .log import warn
 
 # Below this, a face has fewer pixels than the 112 x 112 crop the face recogniser reads, or about
 # 14 x 14 latent cells: too few for a likeness.
@@ -147,18 +148,15 @@ def standard_face(width: int = 1024, height: int = 1024) -> Keypoints:
     return place(Keypoints(1, 1, ((face,),)), width, height, x=0.5, y=0.42, size=0.44)
 
 
-def warn_of_small_faces(fitted: Keypoints) -> None:
-    """Log one warning if a face on its canvas is too small to become a likeness."""
+def warn_of_small_faces(fitted: Keypoints, say: Callable[[str], None] = warn) -> None:
+    """Warn once if a face on its canvas is too small to become a likeness."""
     sides = [float((face.box[2:] - face.box[:2]).max()) for face in fitted.faces]
     if sides and min(sides) < SMALL_FACE:
-        log.warning(
-            "A face drawn for IdentityNet is only %d pixels large on the %d x %d picture; below %d "
-            "pixels the person is hardly recognisable. Make the face larger (crop the photo, or "
-            "use Transform Keypoints), or make the face in a crop of its own and paste it back.",
-            round(min(sides)),
-            fitted.width,
-            fitted.height,
-            SMALL_FACE,
+        say(
+            f"A face drawn for IdentityNet is only {round(min(sides))} pixels large on the "
+            f"{fitted.width} x {fitted.height} picture; below {SMALL_FACE} pixels the person is "
+            "hardly recognisable. Make the face larger (crop the photo, or use Transform "
+            "Keypoints), or make the face in a crop of its own and paste it back."
         )
 
 

@@ -30,6 +30,11 @@ STICK_HALF_WIDTH = 4
 # Long sides of the pictures IdentityNet was trained on and is demonstrated with.
 OFFICIAL_LONG_SIDE = (1024, 1280)
 
+NO_KEYPOINTS = (
+    "There are no keypoints, so nothing says where the face is. Connect Face Keypoints or Place "
+    "Keypoints."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class FacePoints:
@@ -64,6 +69,8 @@ class Keypoints:
 
 def checked(keypoints: object) -> Keypoints:
     """Return keypoints if they are of this pack and hold a frame; WrongInputError otherwise."""
+    if keypoints is None:
+        raise WrongInputError(NO_KEYPOINTS)
     if not isinstance(keypoints, Keypoints):
         raise WrongInputError(
             f"The keypoints are {kind_of(keypoints)}. FACE_KEYPOINTS of this pack are "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,6 +84,22 @@ def choose_faces(keypoints: Keypoints, order: str, index: int, place: int) -> Ke
         tuple(sorted(frame, key=_ORDERS[order])[number : number + 1]) for frame in keypoints.frames
     )
     return replace(keypoints, frames=frames)
+
+
+def same_face(a: Keypoints, b: Keypoints) -> bool:
+    """Say whether two people's keypoints are the same face of pictures of the same size.
+
+    They are if it holds in a frame of both; frames without a face say nothing.
+    """
+    if (a.width, a.height) != (b.width, b.height):
+        return False
+    pairs = zip(a.frames, b.frames, strict=False)
+    return any(
+        np.array_equal(one.kps, other.kps)
+        for own, others in pairs
+        for one in own
+        for other in others
+    )
 
 
 def fitted_faces(

@@ -9,6 +9,8 @@ from comfy_api.latest import io
 
 from ..instantid_core.fitting import Fit
 from ..instantid_core.host import apply_adapter, apply_identitynet
+from ..instantid_core.host.hints import checked_drawing
+from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.host.people import region_for
 from ..instantid_core.regions import Outline, Shape
 from . import sockets
@@ -61,6 +63,7 @@ class ApplyAdapter(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         model: Any,
@@ -130,6 +133,7 @@ class ApplyIdentityNet(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         positive: Any,
@@ -151,7 +155,7 @@ class ApplyIdentityNet(io.ComfyNode):
             negative,
             control_net,
             face_embeds,
-            keypoints,
+            checked_drawing(keypoints),
             strength=strength,
             start_percent=start_percent,
             end_percent=end_percent,
@@ -194,8 +198,8 @@ class Apply(io.ComfyNode):
                     "How strongly IdentityNet holds place and likeness: 0 is off, 0.8 is "
                     "the published default.",
                 ),
-                *window_inputs("InstantID"),
-                fit_input(),
+                *window_inputs("InstantID", advanced=True),
+                fit_input(advanced=True),
                 io.Boolean.Input(
                     "face_region",
                     default=True,
@@ -203,15 +207,16 @@ class Apply(io.ComfyNode):
                     "official demos. Off: in the whole picture. A list of people has its own "
                     "regions.",
                 ),
-                *outline_inputs(prefix="region_", optional=True),
-                *_weighting_inputs("weight"),
-                *_weighting_inputs("strength", prefix="identitynet_"),
+                *outline_inputs(prefix="region_", optional=True, advanced=True),
+                *_weighting_inputs("weight", advanced=True),
+                *_weighting_inputs("strength", prefix="identitynet_", advanced=True),
                 _one_by_one_input(),
             ],
             outputs=[io.Model.Output(), *_conditioning_outputs()],
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         model: Any,
@@ -256,22 +261,27 @@ class Apply(io.ComfyNode):
 def _who_input() -> io.Input:
     return io.MultiType.Input(
         "face_embeds",
+        display_name="identity",
         types=[sockets.FaceEmbeds, sockets.People],
         tooltip="The person, from Encode Face, or a list of people, from Person.",
     )
 
 
-def _weighting_inputs(what: str, prefix: str = "") -> list[io.Input]:
+def _weighting_inputs(
+    what: str, prefix: str = "", *, advanced: bool | None = None
+) -> list[io.Input]:
     """Factors by layer and by step."""
     return [
         sockets.LayerWeights.Input(
             f"{prefix}layer_weights",
             optional=True,
+            advanced=advanced,
             tooltip=f"Factors on the {what} by block of the UNet, from InstantID Layer Weights.",
         ),
         sockets.WeightCurve.Input(
             f"{prefix}weight_curve",
             optional=True,
+            advanced=advanced,
             tooltip=f"Factors on the {what} over the sampling, from InstantID Weight Curve.",
         ),
     ]

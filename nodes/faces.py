@@ -19,9 +19,13 @@ from ..instantid_core.faces.references import (
     references_of,
 )
 from ..instantid_core.host.faces import encode_references, load_identity, mix_identities
+from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.identity import checked_identity
 from ..instantid_core.identity_file import save_identity
+from ..instantid_core.identity_picture import load_picture, picture_path, save_picture
+from ..instantid_core.log import note
 from . import folders, sockets
+from .showing import shown
 
 PICK_TOOLTIP = (
     "The order in which the faces of a picture are numbered, beginning at 0; the preview shows the "
@@ -156,6 +160,7 @@ class EncodeFace(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         face_analyzer: Any,
@@ -186,7 +191,8 @@ class EncodeFace(io.ComfyNode):
             noise=negative_noise,
             noise_seed=noise_seed,
         )
-        return io.NodeOutput(made.identity, made.preview, made.report)
+        picture = shown(cls, made.preview)
+        return io.NodeOutput(made.identity, made.preview, made.report, ui=picture)
 
 
 class FaceReference(io.ComfyNode):
@@ -222,6 +228,7 @@ class FaceReference(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         image: torch.Tensor,
@@ -252,8 +259,15 @@ class SaveIdentity(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default=f"{folders.IDENTITIES}/identity",
-                    tooltip="Folder and beginning of the file name in the output folder; a number "
-                    "is appended, no file is overwritten.",
+                    tooltip="A name such as anna; a number is appended, no file is overwritten. A "
+                    "folder before it is one of the output folder; Load Identity looks in "
+                    "instantid_identities only.",
+                ),
+                io.Image.Input(
+                    "picture",
+                    optional=True,
+                    tooltip="A picture to keep beside the file, small; Load Identity shows it. "
+                    "None: no picture is kept.",
                 ),
             ],
             outputs=[],
@@ -261,10 +275,18 @@ class SaveIdentity(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, identity: Any, filename_prefix: str) -> io.NodeOutput:
+    @told_on_node
+    def execute(
+        cls, identity: Any, filename_prefix: str, picture: torch.Tensor | None = None
+    ) -> io.NodeOutput:
         checked = checked_identity(identity, "identity")
         path = folders.new_identity_path(filename_prefix)
         save_identity(path, checked, path.stem)
+        note(f"Saved {path}")
+        if picture is not None:
+            save_picture(path, picture)
+            note(f"Saved {picture_path(path)}")
+        folders.warn_if_not_listed(path)
         return io.NodeOutput(ui={"text": [f"Saved {path}"]})
 
 
@@ -301,8 +323,13 @@ class LoadIdentity(io.ComfyNode):
         return folders.identity_stamp(file)
 
     @classmethod
+    @told_on_node
     def execute(cls, adapter: Any, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load_identity(adapter, folders.identity_path(file)))
+        path = folders.identity_path(file)
+        picture = load_picture(path)
+        note(f"Loaded {path}")
+        identity = load_identity(adapter, path)
+        return io.NodeOutput(identity, ui=None if picture is None else shown(cls, picture))
 
 
 class MixIdentities(io.ComfyNode):
@@ -335,6 +362,7 @@ class MixIdentities(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls, adapter: Any, first: Any, second: Any, amount: float, combine: str
     ) -> io.NodeOutput:

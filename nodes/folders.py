@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import folder_paths
@@ -10,11 +12,16 @@ import folder_paths
 from ..instantid_core.checks import said, shown
 from ..instantid_core.errors import MissingFileError, WrongInputError
 from ..instantid_core.faces import FacePack, find_pack, pack_names
+from ..instantid_core.log import warn
 
 ADAPTERS = "instantid"
 ADAPTER_EXTENSIONS = {".bin", ".safetensors", ".pt", ".pth"}
 FACE_PACKS = "insightface"
 IDENTITIES = "instantid_identities"
+ADAPTER_NAMES = ("ip-adapter", "ip_adapter", "instantid")
+IDENTITYNET_NAMES = ("identitynet", "instantid", "instant_id", "instant-id", "controlnetmodel")
+OTHER_CONTROLNETS = ("depth", "canny", "openpose", "tile", "union")
+INSTANTID_URL = "https://huggingface.co/InstantX/InstantID/resolve/main"
 
 
 def register() -> None:
@@ -24,6 +31,16 @@ def register() -> None:
     add_folder(IDENTITIES, {".safetensors"})
     for place in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
         folder_paths.add_model_folder_path(IDENTITIES, os.path.join(place, IDENTITIES))
+
+
+def make_adapter_folder() -> None:
+    """Make models/instantid, so that a person finds where the adapter goes.
+
+    A place that may not be written to is no error. The folder of the face pack is not made: to
+    insightface a folder that is there is a finished download.
+    """
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.join(folder_paths.models_dir, ADAPTERS), exist_ok=True)
 
 
 def add_folder(name: str, extensions: set[str]) -> None:
@@ -61,8 +78,36 @@ def adapter_problem(name: str | None) -> bool | str:
     return (
         f"There is no adapter file {shown(name)}. Looked in {places}; found {there}. "
         "Choose one that is "
-        "there, or put ip-adapter.bin of InstantX/InstantID there."
+        f"there, or put ip-adapter.bin there: {INSTANTID_URL}/ip-adapter.bin (1.7 GB)."
     )
+
+
+def likely_adapter() -> str | None:
+    """Return the first adapter file whose name tells that it is one, for a default."""
+    return _first_told(adapter_files(), ADAPTER_NAMES)
+
+
+def likely_identitynet() -> str | None:
+    """Return the first ControlNet file whose name tells that it is IdentityNet, for a default."""
+    return _first_told(controlnet_files(), IDENTITYNET_NAMES)
+
+
+def _first_told(names: Iterable[str], told_by: Iterable[str]) -> str | None:
+    """Return the first name in which one of some words stands; None if none has any."""
+    words = tuple(told_by)
+    return next((name for name in names if any(word in name.lower() for word in words)), None)
+
+
+def warn_of_another_controlnet(name: str) -> None:
+    """Warn of a ControlNet that is something else by its name."""
+    other = next((kind for kind in OTHER_CONTROLNETS if kind in name.lower()), None)
+    if other is not None and _first_told([name], IDENTITYNET_NAMES) is None:
+        warn(
+            f"{shown(name)} is, by its name, a ControlNet for {other} and not IdentityNet; faces "
+            "would come out as noise. Choose InstantID's own: instantid-identitynet.safetensors, "
+            f"or whatever name you gave {INSTANTID_URL}/ControlNetModel/"
+            "diffusion_pytorch_model.safetensors."
+        )
 
 
 def controlnet_files() -> list[str]:
@@ -77,8 +122,8 @@ def controlnet_problem(name: str | None) -> bool | str:
     places = ", ".join(folder_paths.get_folder_paths("controlnet"))
     return (
         f"There is no ControlNet file {shown(name)}. Looked in {places}. Choose one that is "
-        "there, or put IdentityNet there: ControlNetModel/diffusion_pytorch_model.safetensors "
-        "(2.5 GB) of InstantX/InstantID."
+        f"there, or put IdentityNet there: {INSTANTID_URL}/ControlNetModel/"
+        "diffusion_pytorch_model.safetensors (2.5 GB)."
     )
 
 
@@ -126,6 +171,16 @@ def face_pack_problem(name: str | None) -> bool | str:
         return str(error)
 
 
+def warn_if_not_listed(path: Path) -> None:
+    """Warn of a saved identity that lies where Load Identity does not look."""
+    places = [Path(place).resolve() for place in folder_paths.get_folder_paths(IDENTITIES)]
+    if not any(path.resolve().is_relative_to(place) for place in places):
+        warn(
+            f"{path} lies where Load Identity does not look. Write a plain name, such as anna, or "
+            f"{IDENTITIES}/ before it."
+        )
+
+
 def identity_files() -> list[str]:
     """Return the names of the saved identities, for a list to choose from."""
     return folder_paths.get_filename_list(IDENTITIES)
@@ -159,10 +214,15 @@ def identity_problem(name: str | None) -> bool | str:
 
 
 def new_identity_path(prefix: str) -> Path:
-    """Return an unused path in the output folder; WrongInputError for a prefix that leaves it."""
+    """Return an unused path in the output folder; WrongInputError for a prefix that leaves it.
+
+    A plain name without a folder goes where Load Identity looks.
+    """
     output = folder_paths.get_output_directory()
+    is_plain = os.path.basename(_native(prefix)) == _native(prefix)
+    wanted = os.path.join(IDENTITIES, prefix) if is_plain and prefix.strip(". ") else prefix
     try:
-        folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output)
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(wanted, output)
     except Exception as error:  # ComfyUI's refusal, or the file system's
         raise WrongInputError(
             f"Nothing can be saved under filename_prefix {shown(prefix)} ({said(error)}). Write a "

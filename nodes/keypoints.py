@@ -15,9 +15,11 @@ from ..instantid_core.faces.references import LookSettings
 from ..instantid_core.fitting import Fit, place, standard_face, transform
 from ..instantid_core.host.faces import watched
 from ..instantid_core.host.hints import drawn
+from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
 from . import sockets
 from .faces import LIKE_TOOLTIP, look_inputs, pick_inputs
+from .showing import shown, shown_keypoints
 
 FIT_TOOLTIP = (
     "How keypoints of another aspect ratio get onto the picture. crop: fill the picture and cut "
@@ -25,13 +27,14 @@ FIT_TOOLTIP = (
 )
 
 
-def fit_input(*, optional: bool = False) -> io.Combo.Input:
+def fit_input(*, optional: bool = False, advanced: bool | None = None) -> io.Combo.Input:
     """The one `fit` input, the same on every node that has it."""
     return io.Combo.Input(
         "fit",
         options=[mode.value for mode in Fit],
         default=Fit.CROP.value,
         optional=optional,
+        advanced=advanced,
         tooltip=FIT_TOOLTIP,
     )
 
@@ -88,6 +91,7 @@ class FaceKeypoints(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         face_analyzer: Any,
@@ -107,7 +111,7 @@ class FaceKeypoints(io.ComfyNode):
             settings=LookSettings(threshold, thorough),
             watched=watched,
         )
-        return io.NodeOutput(keypoints, preview)
+        return io.NodeOutput(keypoints, preview, ui=shown(cls, preview))
 
 
 class DrawKeypoints(io.ComfyNode):
@@ -133,8 +137,10 @@ class DrawKeypoints(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(cls, keypoints: Any, width: int, height: int, fit: str) -> io.NodeOutput:
-        return io.NodeOutput(drawn(keypoints, width, height, Fit(fit)))
+        pictures = drawn(keypoints, width, height, Fit(fit))
+        return io.NodeOutput(pictures, ui=shown(cls, pictures))
 
 
 class TransformKeypoints(io.ComfyNode):
@@ -199,6 +205,7 @@ class TransformKeypoints(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         mirror: bool,
@@ -212,7 +219,7 @@ class TransformKeypoints(io.ComfyNode):
         changed = transform(
             source, mirror=mirror, move_x=move_x, move_y=move_y, scale=scale, rotate=rotate
         )
-        return io.NodeOutput(changed)
+        return io.NodeOutput(changed, ui=shown_keypoints(cls, changed))
 
 
 class PlaceKeypoints(io.ComfyNode):
@@ -265,11 +272,13 @@ class PlaceKeypoints(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls, width: int, height: int, x: float, y: float, size: float, keypoints: Any = None
     ) -> io.NodeOutput:
         source = standard_face() if keypoints is None else checked(keypoints)
-        return io.NodeOutput(place(source, width, height, x, y, size))
+        placed = place(source, width, height, x, y, size)
+        return io.NodeOutput(placed, ui=shown_keypoints(cls, placed))
 
 
 NODES: list[type[io.ComfyNode]] = [FaceKeypoints, DrawKeypoints, TransformKeypoints, PlaceKeypoints]

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..instantid_core.faces import AUTO, PROVIDERS, open_analyzer
 from ..instantid_core.host import load_adapter
 from ..instantid_core.host.loading import load_identitynet
+from ..instantid_core.host.on_node import told_on_node
 from . import folders, sockets
 
 
@@ -14,6 +15,7 @@ def _adapter_input() -> io.Combo.Input:
     return io.Combo.Input(
         "file",
         options=folders.adapter_files(),
+        default=folders.likely_adapter(),
         tooltip="The adapter file in models/instantid: ip-adapter.bin of InstantX/InstantID, or a "
         "safetensors copy of it. Its weights are used only to encode a face and take no memory "
         "while sampling.",
@@ -59,6 +61,7 @@ class LoadAdapter(io.ComfyNode):
         return folders.adapter_problem(file)
 
     @classmethod
+    @told_on_node
     def execute(cls, file: str) -> io.NodeOutput:
         return io.NodeOutput(load_adapter(folders.adapter_path(file)))
 
@@ -84,6 +87,7 @@ class LoadFaceAnalyzer(io.ComfyNode):
         return folders.face_pack_problem(pack)
 
     @classmethod
+    @told_on_node
     def execute(cls, pack: str, provider: str) -> io.NodeOutput:
         return io.NodeOutput(open_analyzer(folders.face_pack(pack), provider))
 
@@ -106,6 +110,7 @@ class LoadInstantID(io.ComfyNode):
                 io.Combo.Input(
                     "identitynet",
                     options=folders.controlnet_files(),
+                    default=folders.likely_identitynet(),
                     tooltip="IdentityNet in models/controlnet: ControlNetModel/"
                     "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID.",
                 ),
@@ -130,7 +135,9 @@ class LoadInstantID(io.ComfyNode):
         return next((problem for problem in problems if problem is not True), True)
 
     @classmethod
+    @told_on_node
     def execute(cls, pack: str, file: str, identitynet: str, provider: str) -> io.NodeOutput:
+        folders.warn_of_another_controlnet(identitynet)
         return io.NodeOutput(
             open_analyzer(folders.face_pack(pack), provider),
             load_adapter(folders.adapter_path(file)),

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..instantid_core.faces import as_analyzer
 from ..instantid_core.faces.pick import MOST_LIKE
+from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.host.people import (
     PersonSettings,
     carry_person,
@@ -20,18 +21,19 @@ from ..instantid_core.people import BY_PLACE, ORDERS
 from ..instantid_core.regions import Outline, Shape
 from . import sockets
 from .regions import outline_inputs
+from .showing import shown
 from .sliders import factor_input
 
 
-def _face_inputs(*more: str) -> list[io.Input]:
-    """Which face of the pose photo is the person's."""
+def _face_inputs(source: str, *more: str) -> list[io.Input]:
+    """Which face is the person's. source: what has the faces."""
+    like = " most_like takes the face that looks most like the portrait." if more else ""
     return [
         io.Combo.Input(
             "order",
             options=[*ORDERS, *more],
             default=ORDERS[0],
-            tooltip="The order in which the faces of the pose photo are numbered. most_like takes "
-            "the face that looks most like the portrait.",
+            tooltip=f"The order in which the faces of {source} are numbered.{like}",
         ),
         io.Int.Input(
             "index",
@@ -73,7 +75,11 @@ class AddPerson(io.ComfyNode):
             "pass, each in their own region.",
             search_aliases=["instantid", "multiple people", "two people", "couple", "group"],
             inputs=[
-                sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                sockets.FaceEmbeds.Input(
+                    "face_embeds",
+                    display_name="identity",
+                    tooltip="The person, from Encode Face.",
+                ),
                 sockets.FaceKeypoints.Input(
                     "keypoints",
                     optional=True,
@@ -85,7 +91,7 @@ class AddPerson(io.ComfyNode):
                     optional=True,
                     tooltip="Where the person may work, of any size. None: the region of the face.",
                 ),
-                *_face_inputs(),
+                *_face_inputs("the keypoints"),
                 *outline_inputs(),
                 *_factor_inputs(),
                 _people_input(),
@@ -94,6 +100,7 @@ class AddPerson(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         face_embeds: Any,
@@ -133,7 +140,7 @@ class PersonFromPhotos(io.ComfyNode):
                     tooltip="Who it is. Several pictures of a batch are several references.",
                 ),
                 io.Image.Input("pose", tooltip="Where everybody is: a photo with a face for each."),
-                *_face_inputs(MOST_LIKE),
+                *_face_inputs("the pose photo", MOST_LIKE),
                 *outline_inputs(),
                 *_factor_inputs(),
                 _people_input(),
@@ -147,6 +154,7 @@ class PersonFromPhotos(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         face_analyzer: Any,
@@ -166,7 +174,7 @@ class PersonFromPhotos(io.ComfyNode):
         settings = PersonSettings(order, index, outline, weight, strength)
         analyzer = as_analyzer(face_analyzer)
         made = person_from_photos(analyzer, adapter, portrait, pose, settings, people)
-        return io.NodeOutput(*made)
+        return io.NodeOutput(*made, ui=shown(cls, made[1]))
 
 
 class ConditioningPerson(io.ComfyNode):
@@ -185,7 +193,11 @@ class ConditioningPerson(io.ComfyNode):
             search_aliases=["instantid", "regional prompt", "region"],
             inputs=[
                 io.Conditioning.Input("conditioning", tooltip="A positive prompt for a region."),
-                sockets.FaceEmbeds.Input("face_embeds", tooltip="The person, from Encode Face."),
+                sockets.FaceEmbeds.Input(
+                    "face_embeds",
+                    display_name="identity",
+                    tooltip="The person, from Encode Face.",
+                ),
                 io.Float.Input(
                     "weight",
                     default=AS_ON_MODEL,
@@ -201,6 +213,7 @@ class ConditioningPerson(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls, conditioning: Any, face_embeds: Any, weight: float = AS_ON_MODEL
     ) -> io.NodeOutput:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..instantid_core.fitting import Fit
+from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
 from ..instantid_core.regions import FaceRegion, Outline, Shape
 from . import sockets
 from .keypoints import fit_input, size_inputs
+from .showing import shown
 
 
-def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input]:
+def outline_inputs(
+    *, prefix: str = "", optional: bool = False, advanced: bool | None = None
+) -> list[io.Input]:
     """How a face becomes a region; the same on every node that has it."""
     return [
         io.Combo.Input(
@@ -21,6 +25,7 @@ def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input
             options=[shape.value for shape in Shape],
             default=Shape.BOX.value,
             optional=optional,
+            advanced=advanced,
             tooltip="box: the box of the face, as in the official demos. ellipse: an ellipse "
             "around the whole head that follows its tilt.",
         ),
@@ -31,6 +36,7 @@ def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input
             max=3.0,
             step=0.01,
             optional=optional,
+            advanced=advanced,
             tooltip="How much larger the region is on every side, in parts of the face's size: "
             "0.1 is a tenth of it. Negative is smaller.",
         ),
@@ -41,6 +47,7 @@ def outline_inputs(*, prefix: str = "", optional: bool = False) -> list[io.Input
             max=3.0,
             step=0.01,
             optional=optional,
+            advanced=advanced,
             tooltip="Width of the soft edge around the region, in parts of the face's size; 0 is "
             "a hard edge.",
         ),
@@ -73,6 +80,7 @@ class FaceRegionMask(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         keypoints: Any,
@@ -85,7 +93,7 @@ class FaceRegionMask(io.ComfyNode):
     ) -> io.NodeOutput:
         outline = Outline(Shape(shape), padding, feather)
         mask = FaceRegion(checked(keypoints), Fit(fit), outline).render(width, height)
-        return io.NodeOutput(mask, ui=ui.PreviewMask(mask, cls=cls))
+        return io.NodeOutput(mask, ui=shown(cls, mask))
 
 
 NODES: list[type[io.ComfyNode]] = [FaceRegionMask]

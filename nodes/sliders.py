@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+LABELS = {"weight": "weight (likeness)", "strength": "strength (place)"}
 
-def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+
+def percent_input(
+    name: str, default: float, tooltip: str, *, advanced: bool | None = None
+) -> io.Float.Input:
     """A moment of the sampling: 0 is its begin, 1 its end."""
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
+    return io.Float.Input(
+        name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip, advanced=advanced
+    )
 
 
-def window_inputs(what: str) -> list[io.Float.Input]:
+def window_inputs(what: str, *, advanced: bool | None = None) -> list[io.Float.Input]:
     """Begin and end of the part of the sampling in which `what` works."""
     return [
         percent_input(
             name,
             default,
             f"When {what} {does}: a share of the sampling, 0 is its begin, 1 its end.",
+            advanced=advanced,
         )
         for name, default, does in (
             ("start_percent", 0.0, "begins to work"),
@@ -27,14 +34,38 @@ def window_inputs(what: str) -> list[io.Float.Input]:
 
 def weight_input(tooltip: str) -> io.Float.Input:
     """The weight of the adapter."""
-    return io.Float.Input("weight", default=0.8, min=-1.0, max=5.0, step=0.01, tooltip=tooltip)
+    return io.Float.Input(
+        "weight",
+        default=0.8,
+        min=-1.0,
+        max=5.0,
+        step=0.01,
+        tooltip=tooltip,
+        display_name=LABELS["weight"],
+    )
 
 
 def strength_input(tooltip: str) -> io.Float.Input:
     """The strength of IdentityNet."""
-    return io.Float.Input("strength", default=0.8, min=0.0, max=10.0, step=0.01, tooltip=tooltip)
+    return io.Float.Input(
+        "strength",
+        default=0.8,
+        min=0.0,
+        max=10.0,
+        step=0.01,
+        tooltip=tooltip,
+        display_name=LABELS["strength"],
+    )
 
 
 def factor_input(name: str, tooltip: str, *, least: float = 0.0) -> io.Float.Input:
     """A factor on a weight or a strength: 1 leaves it as it is."""
-    return io.Float.Input(name, default=1.0, min=least, max=5.0, step=0.01, tooltip=tooltip)
+    return io.Float.Input(
+        name,
+        default=1.0,
+        min=least,
+        max=5.0,
+        step=0.01,
+        tooltip=tooltip,
+        display_name=LABELS.get(name),
+    )

@@ -115,6 +115,7 @@ def held_after(survey: Survey) -> list[str]:
 
 LOADERS = (
     ("CheckpointLoaderSimple", "Load the SDXL checkpoint (6.94 GB)"),
+    ("IID_LoadInstantID", "Load adapter, IdentityNet and face analyzer (4.47 GB)"),
     ("ControlNetLoader", "Load IdentityNet (2.50 GB)"),
     ("IID_LoadAdapter", "Load the adapter (1.69 GB)"),
     ("IID_LoadFaceAnalyzer", "Load the face analyzer (0.28 GB)"),

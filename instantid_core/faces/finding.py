@@ -13,6 +13,7 @@ from torch import Tensor
 from ..embeddings import MEAN, combine_embeddings
 from ..images import Picture, to_images, to_pictures
 from ..keypoints import Keypoints
+from ..log import note
 from .analyzer import FaceAnalyzer
 from .frames import fill_frames
 from .pick import ALL_FACES, Pick
@@ -118,7 +119,15 @@ def find_keypoints(
     ]
     frames = fill_frames(found, [choice.problem for choice in choices], on_missing)
     height, width = pictures[0].shape[:2]
+    note(_count_text(frames))
     return Keypoints(width, height, frames), _drawn(pictures, choices, chosen)
+
+
+def _count_text(frames: Sequence[Sequence[object]]) -> str:
+    """Say how many faces there are in how many frames."""
+    count = sum(map(len, frames))
+    faces = "1 face" if count == 1 else f"{count} faces"
+    return faces if len(frames) == 1 else f"{faces} in {len(frames)} frames"
 
 
 def _numbers(choice: Choice, every: bool) -> tuple[int, ...]:

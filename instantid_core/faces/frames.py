@@ -9,7 +9,7 @@ import numpy as np
 from .. import checks
 from ..errors import NoFaceError
 from ..keypoints import FacePoints
-from ..log import log
+from ..log import warn
 
 ERROR, HOLD, INTERPOLATE, BLANK = "error", "hold", "interpolate", "blank"
 ON_MISSING_FRAME = (ERROR, HOLD, INTERPOLATE, BLANK)
@@ -36,12 +36,9 @@ def fill_frames(
     if missing and (on_missing == ERROR or (not found and on_missing != BLANK)):
         raise NoFaceError(problems[missing[0]])
     for number in missing:
-        log.warning(
-            "Frame %d of %d has no face; on_missing is %s. %s",
-            number + 1,
-            len(frames),
-            on_missing,
-            problems[number],
+        warn(
+            f"Frame {number + 1} of {len(frames)} has no face; on_missing is {on_missing}. "
+            f"{problems[number]}"
         )
     if on_missing == BLANK:
         return tuple(frames)

@@ -12,6 +12,7 @@ from ..errors import MissingFileError
 from .onnx_signature import read_signature
 
 DEFAULT_PACK = "antelopev2"
+ANTELOPEV2_URL = "https://huggingface.co/DIAMONIK7777/antelopev2/resolve/main"
 CONTAINERS = ("models", "insightface")  # folders that hold packs and give them no name
 DEEPEST = 4  # of insightface/models/antelopev2/antelopev2, with one to spare
 
@@ -92,8 +93,9 @@ def _missing_text(name: str, roots: Sequence[Path], folders: Sequence[Path]) -> 
         f"everything below:\n"
         f"{looked}{seen}\n"
         f"Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {place} "
-        "and choose antelopev2. devtools/download_models.py of this pack fetches them when you run "
-        "it."
+        f"and choose antelopev2. Download them from {ANTELOPEV2_URL}/scrfd_10g_bnkps.onnx and "
+        f"{ANTELOPEV2_URL}/glintr100.onnx, or run devtools/download_models.py of this pack's "
+        "repository."
     )
 
 

@@ -104,7 +104,7 @@ def _write(
 ) -> None:
     """Write dark on a plate of the colour, moved so that all of it lies in the picture."""
     cv2 = import_package("cv2")
-    size = max(canvas.shape[:2]) / 1600 + 0.15
+    size = max(canvas.shape[:2]) / 800 + 0.15  # read where a node shows it 300 pixels wide
     font = cv2.FONT_HERSHEY_SIMPLEX
     (width, height), below = cv2.getTextSize(text, font, size, 1)
     size = min(size, size * canvas.shape[1] / (width + 8))

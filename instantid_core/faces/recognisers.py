@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 from ..errors import WrongFileError
-from ..log import log
+from ..log import warn
 
 ANTELOPEV2 = "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf"
 
@@ -54,10 +54,8 @@ def check_recogniser(path: Path, sha256: str) -> None:
             "antelopev2's glintr100.onnx (261 MB) in its place, or choose the antelopev2 pack in "
             "the loader."
         )
-    log.warning(
-        "%s is not antelopev2's glintr100.onnx (its sha256 begins with %s). InstantID was trained "
-        "on antelopev2; with another recogniser the face may come out as somebody else's. If it "
-        "does, choose the pack antelopev2.",
-        path,
-        sha256[:12],
+    warn(
+        f"{path} is not antelopev2's glintr100.onnx (its sha256 begins with {sha256[:12]}). "
+        "InstantID was trained on antelopev2; with another recogniser the face may come out as "
+        "somebody else's. If it does, choose the pack antelopev2."
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import checks
 from ..errors import NoFaceError, WrongInputError
 from ..images import Picture, to_pictures
-from ..log import log
+from ..log import note, warn
 from .analyzer import THRESHOLD, Embedding, FaceAnalyzer
 from .pick import LARGEST_FACE, Pick, rank_faces
 from .records import FoundFace, Search
@@ -152,7 +152,7 @@ def keep_found(choices: Sequence[Choice], on_missing: str) -> list[int]:
     """Return which pictures have the face that was asked for; with bypass there may be none.
 
     on_missing: "error" raises NoFaceError at the first picture without, "skip" when none is left;
-    both "skip" and "bypass" log what is left out.
+    both "skip" and "bypass" warn of what is left out; of nobody at all the caller does.
     """
     if on_missing not in ON_MISSING:
         raise WrongInputError(
@@ -161,9 +161,10 @@ def keep_found(choices: Sequence[Choice], on_missing: str) -> list[int]:
     problems = [choice.problem for choice in choices if choice.chosen is None]
     if problems and on_missing == ERROR:
         raise NoFaceError(problems[0])
-    for problem in problems:
-        log.warning("%s", problem)
-    if on_missing == SKIP and len(problems) == len(choices):
+    nobody = len(problems) == len(choices)
+    for problem in problems if not (nobody and on_missing == BYPASS) else ():
+        warn(problem)
+    if on_missing == SKIP and nobody:
         raise NoFaceError(f"No picture of {len(choices)} is left. The first one: {problems[0]}")
     return [number for number, choice in enumerate(choices) if choice.chosen is not None]
 
@@ -183,8 +184,10 @@ def report(
         for number, reference in enumerate(references)
     ]
     warnings = _warnings(references, choices, alike)
+    for line in lines:
+        note(line)
     for warning in warnings:
-        log.warning("%s", warning)
+        warn(warning)
     return "\n".join([*lines, *(f"Warning: {warning}" for warning in warnings)])
 
 

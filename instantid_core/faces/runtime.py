@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import checks
 from ..errors import MissingDependencyError, WrongInputError
-from ..log import log
+from ..log import log, warn
 from ..memory import refuse_shortage
 
 CPU = "CPUExecutionProvider"
@@ -103,14 +103,12 @@ def wanted_providers(choice: str, available: Sequence[str]) -> list[str]:
     asked = list(PROVIDERS.values()) if choice == AUTO else [PROVIDERS[choice], CPU]
     found = [provider for provider in asked if provider in available and provider != CPU]
     if choice not in (AUTO, "CPU") and not found:
-        log.warning(
-            "onnxruntime offers no %s here (it offers: %s); faces are found on the CPU.%s",
-            PROVIDERS[choice],
-            ", ".join(available),
-            _gpu_hint(available),
+        warn(
+            f"onnxruntime offers no {PROVIDERS[choice]} here (it offers: {', '.join(available)}); "
+            f"faces are found on the CPU.{_gpu_hint(available)}"
         )
     elif choice == AUTO and _gpu_hint(available):
-        log.warning("Faces are found on the CPU.%s", _gpu_hint(available))
+        warn(f"Faces are found on the CPU.{_gpu_hint(available)}")
     return [*found, CPU]
 
 
@@ -195,9 +193,7 @@ def hushed() -> Generator[io.StringIO, None, None]:
 
 
 def _log_fallback(path: Path, providers: Sequence[str], reason: str) -> None:
-    log.warning(
-        "%s does not work with %s (%s); it runs on the CPU.", path.name, providers[0], reason
-    )
+    warn(f"{path.name} does not work with {providers[0]} ({reason}); it runs on the CPU.")
 
 
 def _preload_cuda(onnxruntime: Any) -> None:

@@ -143,7 +143,8 @@ class AdapterRun:
             return [None] * len(self.terms)
         if rows.view is None:
             if rows.canvas is not None:
-                rows.canvas.warn_once(MASKS_LEFT_OUT)
+                masked = (term.node for term in self.terms if term.mask is not None)
+                rows.canvas.warn_once(MASKS_LEFT_OUT, masked)
             return [None] * len(self.terms)
         key = (rows.view, like.device, like.dtype)
         found = self._masks.get(key)

@@ -17,12 +17,14 @@ from .. import checks, masks
 from ..errors import WrongModelError
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
-from ..log import log
+from ..log import note_problem, tell
 from ..people import People, PeopleMasks, PersonRegion
+from ..regions import FaceRegion
 from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
 from ..weighting import LayerWeights, WeightCurve, slot_weights
 from . import sampling
 from .adapter_call import predict
+from .on_node import NodeText, current_node
 from .rows import AS_ON_MODEL, CarriedPerson
 from .windows import Window
 
@@ -34,7 +36,7 @@ class AdapterTerm:
     weight: 0 is off. slot_factors: on the weight, one per slot, in the order of SLOTS; 0 leaves
     that slot alone. window: the part of the sampling it is at work in. mask: (F,H,W) float32 0..1,
     or a Region; None is everywhere. smooth_mask: laid over the layers' grids bilinearly instead of
-    by nearest neighbour. curve: a factor over the sampling.
+    by nearest neighbour. curve: a factor over the sampling. node: where words about it are shown.
     """
 
     identity: Identity
@@ -45,6 +47,7 @@ class AdapterTerm:
     mask: masks.Mask | None
     smooth_mask: bool = False
     curve: WeightCurve | None = None
+    node: NodeText | None = None
 
     @property
     def reason_to_do_nothing(self) -> str:
@@ -55,6 +58,8 @@ class AdapterTerm:
             return self.window.reason
         if masks.is_all(self.mask, 0.0):
             return "its mask is empty."
+        if isinstance(self.mask, FaceRegion) and not self.mask.keypoints.faces:
+            return "the keypoints hold no face."
         if self.curve is not None and self.curve.is_off:
             return "its weight curve is 0 all the time."
         return ""
@@ -95,18 +100,25 @@ def apply_adapter(
     Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
     """
     if isinstance(identity, NoIdentity):
-        log.info("The InstantID adapter is not applied: %s", identity.reason)
+        note_problem(f"The InstantID adapter is not applied: {identity.reason}")
         return model
     layout = _measured(model)
     curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
     weight, factors = checks.number(weight, "weight"), _slot_factors(layers, slots)
     window = Window.checked(start_percent, end_percent)
     for one, factor, region in _one_by_one(identity, masks.checked(mask), fit):
-        own = fitting(one, layout)
-        model = attach(
-            model,
-            AdapterTerm(own, layout, factor * weight, factors, window, region, smooth_mask, curve),
+        term = AdapterTerm(
+            fitting(one, layout),
+            layout,
+            factor * weight,
+            factors,
+            window,
+            region,
+            smooth_mask,
+            curve,
+            current_node(),
         )
+        model = attach(model, term)
     return model
 
 
@@ -135,7 +147,7 @@ def attach(model: Any, term: AdapterTerm) -> Any:
     if masks.is_all(term.mask, 1.0):
         term = replace(term, mask=None)
     if term.reason_to_do_nothing:
-        log.info("The InstantID adapter is not applied: %s", term.reason_to_do_nothing)
+        tell(f"The InstantID adapter is not applied: {term.reason_to_do_nothing}")
         return model
     clone = model.clone()
     options = clone.model_options.setdefault("transformer_options", {})

@@ -13,13 +13,14 @@ from .. import checks, masks
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import Keypoints
-from ..log import log
+from ..log import note_problem, tell
 from ..people import People, PeopleMasks, PeopleRegion, Person, PersonRegion
 from ..weighting import LayerWeights, WeightCurve
 from . import rows
 from .control_net_check import check_control_net, warn_of_keyframes
 from .hints import Hint, PeopleHint, hint_of
 from .identitynet import FaceControl, IdentityNet
+from .on_node import current_node
 from .windows import Window
 
 Conditioning = list[Any]
@@ -56,6 +57,9 @@ def apply_identitynet(
     in the keypoints) the conditionings are returned as they came.
     Errors: WrongModelError for another kind of ControlNet, WrongInputError.
     """
+    if isinstance(identity, NoIdentity):
+        note_problem(f"IdentityNet is not applied: {identity.reason}")
+        return positive, negative
     if _says_why_not(_reason_to_do_nothing(identity, hint)):
         return positive, negative
     how = _How.checked(strength, start_percent, end_percent, mask, fit, layers, curve)
@@ -152,6 +156,7 @@ def _face_control(
         mask=mask,
         layers=how.layers,
         curve=how.curve,
+        node=current_node(),
     )
 
 
@@ -169,6 +174,7 @@ def _group_control(
         curve=how.curve,
         people=PeopleMasks(persons, how.fit),
         counts=tuple(positive.shape[1] for positive, _ in sides),
+        node=current_node(),
     )
 
 
@@ -209,15 +215,13 @@ class _Chain:
 
 
 def _says_why_not(reason: str) -> bool:
-    """Log why nothing is applied; say whether there is a reason."""
+    """Tell why nothing is applied; say whether there is a reason."""
     if reason:
-        log.info("IdentityNet is not applied: %s", reason)
+        tell(f"IdentityNet is not applied: {reason}")
     return bool(reason)
 
 
 def _reason_to_do_nothing(identity: object, hint: object) -> str:
-    if isinstance(identity, NoIdentity):
-        return identity.reason
     if isinstance(hint, Keypoints) and not hint.faces:
         return "the keypoints hold no face."
     if isinstance(identity, People) and not identity.persons:

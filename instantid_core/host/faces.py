@@ -19,7 +19,7 @@ from ..faces.finding import find_person
 from ..faces.references import AS_USUAL, LookSettings, Reference
 from ..identity import Identity, NoIdentity, checked_identity
 from ..identity_file import load_embeddings
-from ..log import log
+from ..log import note_problem, warn
 from .encode import encode_identity
 from .loading import Adapter
 
@@ -74,7 +74,7 @@ def encode_references(
     face = found.face_embedding
     if face is None:
         reason = f"Encode Face found nobody. {found.problem}"
-        log.warning("The graph runs without this identity. %s", reason)
+        warn(f"The graph runs without this identity. {reason}")
         return EncodedFace(NoIdentity(reason), found.preview, found.report)
     negative = negative_noise(face, noise, noise_seed) if noise else None
     return EncodedFace(encode_identity(adapter, face, negative), found.preview, found.report)
@@ -92,7 +92,7 @@ def mix_identities(
     """
     for one in (first, second):
         if isinstance(one, NoIdentity):
-            log.warning("Mix Identities hands on a bypassed identity. %s", one.reason)
+            note_problem(f"Mix Identities hands on a bypassed identity. {one.reason}")
             return one
     a, b = checked_identity(first, "first"), checked_identity(second, "second")
     amount = checks.number(amount, "amount")

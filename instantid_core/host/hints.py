@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import comfy.utils
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from .. import checks
 from ..errors import WrongInputError
 from ..fitting import Fit, fit, official_canvas, warn_of_small_faces
-from ..keypoints import Keypoints, checked, draw_frames, only_frames
+from ..keypoints import NO_KEYPOINTS, Keypoints, checked, draw_frames, only_frames
 from ..people import Person, all_faces, fitted_faces
 
 
@@ -111,11 +112,34 @@ class PeopleHint:
 
 Hint = DrawnHint | ImageHint | PeopleHint
 
+DARK = 8 / 255  # a pixel of which no colour is more is black, but for the compression of a file
+LEAST_DARK = 0.5  # share of such pixels; drawings have 0.989 to 0.997, photos up to 0.14
+
+
+def checked_drawing(source: Any) -> Any:
+    """Return what a socket of keypoints brought; an IMAGE only where it is drawn keypoints.
+
+    Raises WrongInputError for a photo: nothing is looked for in an IMAGE.
+    """
+    hint = hint_of(source, Fit.CROP) if isinstance(source, Tensor) else None
+    if hint is None:
+        return source
+    share = float((hint.original.amax(dim=1) <= DARK).float().mean())
+    if share < LEAST_DARK:
+        raise WrongInputError(
+            f"The picture on `keypoints` is no drawing of keypoints: {share:.0%} of it is black, "
+            "of a drawing nearly all is. If it is a photo, lead it through Face Keypoints, which "
+            "finds the face in it, and connect the output `keypoints`."
+        )
+    return source
+
 
 def hint_of(source: object, mode: Fit) -> Hint:
     """Return the hint of Keypoints or of an IMAGE (B,H,W,3); WrongInputError for anything else."""
     if isinstance(source, Keypoints):
         return DrawnHint(source, mode)
+    if source is None:
+        raise WrongInputError(NO_KEYPOINTS)
     if not isinstance(source, Tensor):
         raise WrongInputError(
             f"IdentityNet's keypoints are {checks.kind_of(source)}. FACE_KEYPOINTS from this "

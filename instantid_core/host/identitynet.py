@@ -35,6 +35,7 @@ from . import rows as row_tags
 from .adapter_run import MASKS_LEFT_OUT
 from .control_blocks import encode_hint, run_blocks
 from .hints import Hint, resized
+from .on_node import NodeText, warn_at
 from .people_attention import PeopleAttention, PeopleCells, replacements
 from .rows import Canvas, Rows
 from .sampling import sampling_hooks
@@ -52,7 +53,7 @@ class FaceControl:
     after the other. hint: what it is shown. mask: where its residuals act, and how strongly; None
     is everywhere. layers, curve: factors on the strength, by block and over the sampling.
     people: where each of several people is; their cells attend to their own tokens only. counts:
-    how many tokens each has.
+    how many tokens each has. node: where words about it are shown.
     """
 
     positive: Tensor
@@ -63,6 +64,7 @@ class FaceControl:
     curve: WeightCurve | None = None
     people: PeopleMasks | None = None
     counts: tuple[int, ...] = ()
+    node: NodeText | None = None
 
     @property
     def tokens(self) -> Tensor:
@@ -116,12 +118,20 @@ class _Kept:
         self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
         self.drawn = False
         self.canvas = Canvas((0, 0))  # where nobody made one: remembers what was told
+        self._node = face.node
+        self._told: set[str] = set()
 
     def rows_of(self, sides: tuple[int, ...]) -> Tensor:
         """(B,) int64 on the device: the side of each row; made once for each order of sides."""
         if sides not in self._rows:
             self._rows[sides] = torch.tensor(sides).to(self.device)
         return self._rows[sides]
+
+    def tell_once(self, text: str) -> None:
+        """Warn, the first time in a sampling."""
+        if text not in self._told:
+            self._told.add(text)
+            warn_at([self._node], text)
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
@@ -291,7 +301,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
         hint, count = self.face.hint, self.face.hint.frame_count
         if not kept.drawn:
             kept.drawn = True
-            warn_of_small_faces(hint.fitted(*view.picture_size))
+            warn_of_small_faces(hint.fitted(*view.picture_size), kept.tell_once)
         rows = list(zip(view.rectangles, (frame % count for frame in view.frames), strict=True))
         distinct = list(dict.fromkeys(rows))
         repeats = len(rows) // len(distinct)
@@ -359,7 +369,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
             return None
         view = call.rows.view
         if view is None or (self._foreign_hint(call) is not None and not call.rows.is_told):
-            (call.rows.canvas or kept.canvas).warn_once(MASKS_LEFT_OUT)
+            (call.rows.canvas or kept.canvas).warn_once(MASKS_LEFT_OUT, [self.face.node])
             return None
         region = kept.masks.get(view)
         if region is None:

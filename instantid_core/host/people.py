@@ -15,13 +15,14 @@ from ..faces.pick import ALL_FACES, MOST_LIKE
 from ..faces.references import references_of
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
-from ..keypoints import Keypoints, checked
-from ..log import log
-from ..people import BY_PLACE, NOBODY, People, Person, choose_faces
+from ..keypoints import NO_KEYPOINTS, Keypoints, checked
+from ..log import note, note_problem, tell, warn
+from ..people import BY_PLACE, NOBODY, People, Person, choose_faces, same_face
 from ..regions import FaceRegion, Outline
 from . import rows
 from .faces import encode_references, watched
 from .loading import Adapter
+from .on_node import current_node
 from .sampling import with_sampling_hook
 
 
@@ -66,19 +67,23 @@ def with_person(
     """
     before = checked_people(people)
     if isinstance(identity, NoIdentity):
-        log.warning("This person is left out of the list. %s", identity.reason)
+        note_problem(f"This person is left out of the list. {identity.reason}")
         return before
     own = checked_identity(identity, "face_embeds")
     if keypoints is None and mask is None:
-        raise WrongInputError(
-            "This person has neither keypoints nor a mask, so nothing says where they are. Connect "
-            "Face Keypoints (pick = all), Place Keypoints, or a mask."
-        )
+        raise WrongInputError(f"{NO_KEYPOINTS} A mask says it too.")
     number = len(before.persons)
     faces = None
     if keypoints is not None:
         faces = choose_faces(checked(keypoints), settings.order, settings.index, number)
-    return before.with_one_more(_person(own, faces, masks.checked(mask), settings))
+        shared = _shared_face_text(before, faces)
+        if shared and mask is None:
+            warn(shared)
+    checked_mask = masks.checked(mask)
+    if masks.is_all(checked_mask, 0.0):
+        tell(f"Person {number + 1} is drawn nowhere: its mask is empty.")
+    note(f"person {number + 1} of the list")
+    return before.with_one_more(_person(own, faces, checked_mask, settings))
 
 
 def person_from_photos(
@@ -104,7 +109,23 @@ def person_from_photos(
     else:
         every, preview = find_keypoints(analyzer, pose, Pick(ALL_FACES), watched=watched)
         faces = choose_faces(every, settings.order, settings.index, len(before.persons))
+    shared = _shared_face_text(before, faces)
+    if shared:
+        raise WrongInputError(shared)
+    note(f"person {len(before.persons) + 1} of the list")
     return before.with_one_more(_person(identity, faces, None, settings)), preview
+
+
+def _shared_face_text(before: People, faces: Keypoints) -> str:
+    """Say that somebody in the list has the same face of the same photo; empty if nobody has."""
+    for place, other in enumerate(before.persons):
+        if other.faces is not None and other.mask is None and same_face(other.faces, faces):
+            return (
+                f"Person {len(before.persons) + 1} has the same face of the pose photo as person "
+                f"{place + 1}, so both would be drawn in one place. Use a pose photo with a face "
+                "for everybody, or choose another face with `order` and `index`."
+            )
+    return ""
 
 
 def _person(
@@ -121,11 +142,6 @@ def region_for(
     """Return the region of the faces, for one person; None for people, who have their own."""
     if isinstance(identity, (People, NoIdentity)):
         return None
-    if keypoints is None:
-        raise WrongInputError(
-            "There are no keypoints, so nothing says where the face is. Connect Face Keypoints or "
-            "Place Keypoints."
-        )
     return FaceRegion(checked(keypoints), fit, outline)
 
 
@@ -140,7 +156,7 @@ def carry_person(
     Raises WrongInputError.
     """
     if isinstance(identity, NoIdentity):
-        log.warning("The conditioning carries no person. %s", identity.reason)
+        note_problem(f"The conditioning carries no person. {identity.reason}")
         return conditioning
     own = checked_identity(identity, "face_embeds")
     weight = checks.number(weight, "weight")
@@ -150,7 +166,7 @@ def carry_person(
             f"{rows.AS_ON_MODEL:g} for the weight of the person on the model."
         )
     conditioning = checks.conditioning(conditioning, "conditioning")
-    person = rows.CarriedPerson(own, weight)
+    person = rows.CarriedPerson(own, weight, current_node())
     return [
         [text, {**with_sampling_hook(options), rows.PERSON: person}]
         for text, options in conditioning

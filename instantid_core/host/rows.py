@@ -8,7 +8,7 @@ to. This is the only reader of these tags, of ComfyUI's context windows and of o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..identity import Identity
 from ..log import log_once, warn
 from ..mask_layout import Rectangle, View
 from ..masks import Grid
+from .on_node import NodeText
 
 ROLE = "faithful_instantid_role"
 CELLS = "faithful_instantid_cells"
@@ -38,10 +39,14 @@ _ROLE_OF_NAME = {"positive": POSITIVE, "negative": NEGATIVE, "empty_negative_pro
 
 @dataclass(frozen=True)
 class CarriedPerson:
-    """A person that a conditioning brings along; weight: of the adapter, or AS_ON_MODEL."""
+    """A person that a conditioning brings along.
+
+    weight: of the adapter, or AS_ON_MODEL. node: where words about it are shown.
+    """
 
     identity: Identity
     weight: float = AS_ON_MODEL
+    node: NodeText | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,14 @@ class Canvas:
     is_whole: bool = True
     told: set[str] = field(default_factory=set, compare=False)
 
-    def warn_once(self, text: str) -> None:
-        """Warn, the first time in this sampling."""
+    def warn_once(self, text: str, nodes: Iterable[NodeText | None]) -> None:
+        """Warn, the first time in this sampling, and show it at every node it is about."""
         if text not in self.told:
             self.told.add(text)
             warn(text)
+        for node in nodes:
+            if node is not None:
+                node.add(text)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import comfy.hooks
 import comfy.patcher_extension
 from torch import Tensor
 
-from ..log import warn
 from . import rows as row_tags
 from .adapter_run import AdapterRun
+from .on_node import NodeText, warn_at
 from .rows import Canvas, CarriedPerson
 
 KEY = "faithful_instantid"
@@ -73,6 +73,10 @@ def around_sampling(executor: Any, *args: Any, **kwargs: Any) -> Any:
     carried = row_tags.tag_for_sampling(guider.conds, noise)
     nets = list(_identitynets(guider.conds))
     options = guider.model_options["transformer_options"]  # a copy that belongs to this sampling
+    terms: tuple[Any, ...] = options.get(TERMS, ())
+    for node in _nodes([*terms, *carried, *(net.face for net in nets)]):
+        node.begin_sampling()
+    _warn_of_other_frames(nets, noise.shape[0])
     is_whole = not any(net.is_cut for net in nets)
     options[row_tags.CANVAS] = Canvas((noise.shape[-2], noise.shape[-1]), is_whole)
     run = _run_for(guider, options, carried)
@@ -90,15 +94,38 @@ def _run_for(
 ) -> AdapterRun | None:
     if not options.get(TERMS):
         if carried:
-            warn(
+            warn_at(
+                (person.node for person in carried),
                 "Set Person of Conditioning does nothing: the model of this sampler has no "
                 "InstantID adapter. Connect the MODEL of Apply InstantID or of Apply InstantID "
-                "Adapter."
+                "Adapter.",
             )
         return None
     model_sampling = guider.model_patcher.get_model_object("model_sampling")
     options[RUN] = AdapterRun(options[TERMS], model_sampling, carried)
     return options[RUN]
+
+
+def _nodes(parts: Iterable[Any]) -> Iterable[NodeText]:
+    """Return the nodes that the parts of this sampling came from, each once."""
+    found = {id(part.node): part.node for part in parts if part.node is not None}
+    return found.values()
+
+
+def _warn_of_other_frames(nets: Iterable[Any], frames: int) -> None:
+    """Warn of keypoints with another number of frames than the latent batch."""
+    told: set[int] = set()
+    for net in nets:
+        count = net.face.hint.frame_count
+        if count in (1, frames) or count in told or net.is_cut:
+            continue
+        told.add(count)
+        becomes = f"the last {count - frames} are not used" if count > frames else "they start over"
+        warn_at(
+            [net.face.node],
+            f"The keypoints have {count} frames, the latent batch has {frames}: {becomes}. Give "
+            "both the same number, or keypoints of one frame for all.",
+        )
 
 
 def _identitynets(conds: dict[str, list[dict[str, Any]]]) -> Iterable[Any]:

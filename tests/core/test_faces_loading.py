@@ -134,7 +134,8 @@ def test_a_missing_pack_says_where_it_looked_what_was_there_and_what_to_put_wher
     assert f"{third}: no such folder\n" in text
     assert f"{first / 'models' / 'antelopev2'} lacks a detector with five points" in text
     assert f"Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {first}"
-    assert "devtools/download_models.py of this pack fetches them when you run it" in text
+    for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx"):
+        assert f"https://huggingface.co/DIAMONIK7777/antelopev2/resolve/main/{name}" in text
 
 
 def test_files_that_are_no_onnx_models_are_passed_over(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_on_a_server_a_file_counts_from_the_next_loading_on(
     started: Started, copied: Path, tally: Tally
 ) -> None:
     server, kind = started.server, Path(copied).suffix
-    loader = "IID_LoadAdapter" if kind == ".bin" else "IID_LoadFaceAnalyzer"
+    loader = "IID_LoadInstantID"
     faces = [save_face(server, f"{copied.stem}{number}.png", number) for number in (1, 2)]
     before = [digest(server, outcome(server, portrait(seed=5, photo=face))) for face in faces]
     fresh(server)

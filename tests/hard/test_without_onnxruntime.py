@@ -114,13 +114,15 @@ def without_a_photo() -> Prompt:
     """Return the portrait of a saved identity, with a face placed by hand."""
     prompt = portrait(seed=3)
     apply = prompt[node_id(prompt, "IID_Apply")]["inputs"]
-    adapter = prompt[node_id(prompt, "IID_EncodeFace")]["inputs"]["adapter"]
-    for kind in ("IID_EncodeFace", "IID_FaceKeypoints", "IID_LoadFaceAnalyzer", "LoadImage"):
+    for kind in ("IID_EncodeFace", "IID_FaceKeypoints", "IID_LoadInstantID", "LoadImage"):
         del prompt[node_id(prompt, kind)]
+    prompt["adapter"] = node("IID_LoadAdapter", file="ip-adapter.bin")
+    name = "instantid-identitynet.safetensors"
+    prompt["net"] = node("ControlNetLoader", control_net_name=name)
     place = {"width": 256, "height": 256, "x": 0.5, "y": 0.5, "size": 0.5}
     prompt["place"] = node("IID_PlaceKeypoints", **place)
-    prompt["ann"] = node("IID_LoadIdentity", adapter=adapter, file="without.safetensors")
-    apply.update(face_embeds=["ann", 0], keypoints=["place", 0])
+    prompt["ann"] = node("IID_LoadIdentity", adapter=["adapter", 0], file="without.safetensors")
+    apply.update(face_embeds=["ann", 0], keypoints=["place", 0], control_net=["net", 0])
     return prompt
 
 
@@ -145,7 +147,7 @@ def test_a_server_without_onnxruntime_has_all_nodes_and_runs_what_needs_no_photo
         assert failed.state == "raised"
         assert failed.kind == "MissingDependencyError"
         assert failed.message == PLACES["onnxruntime is missing"][2]
-        assert portrait()[failed.node]["class_type"] == "IID_LoadFaceAnalyzer"
+        assert portrait()[failed.node]["class_type"] == "IID_LoadInstantID"
         assert anew(without, without_a_photo()) == digest(
             server, outcome(server, without_a_photo())
         )
@@ -160,9 +162,9 @@ def test_a_provider_that_is_not_there_gives_the_same_picture_and_one_line(
 
     if PROVIDERS[provider] in onnxruntime.get_available_providers():
         pytest.skip(f"onnxruntime offers {PROVIDERS[provider]} here")
-    usual = anew(server, portrait(seed=5, IID_LoadFaceAnalyzer={"provider": "CPU"}))
+    usual = anew(server, portrait(seed=5, IID_LoadInstantID={"provider": "CPU"}))
     line = f"onnxruntime offers no {PROVIDERS[provider]} here"
     before = server.log.count(line)
-    assert anew(server, portrait(seed=5, IID_LoadFaceAnalyzer={"provider": provider})) == usual
+    assert anew(server, portrait(seed=5, IID_LoadInstantID={"provider": provider})) == usual
     tally("providers that are not there", 1)
     assert server.log.count(line) == before + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import runpy
 import shutil
@@ -24,6 +23,7 @@ from faithful_instantid.instantid_core.errors import (
 )
 from faithful_instantid.instantid_core.faces import FaceAnalyzer
 from faithful_instantid.instantid_core.identity import NoIdentity
+from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.nodes import folders
 from faithful_instantid.nodes.apply import ApplyAdapter
 from faithful_instantid.nodes.faces import (
@@ -368,9 +368,10 @@ def test_mixing_goes_from_the_first_to_the_second(
     half = MixIdentities.execute(adapter, a, b, 0.5, "norm_kept_mean")[0].face_embedding
     norms = (a.face_embedding.norm() + b.face_embedding.norm()) / 2
     assert half.norm().item() == pytest.approx(norms.item(), rel=1e-5)
-    caplog.set_level(logging.WARNING)
-    assert MixIdentities.execute(adapter, a, NOBODY, 0.5, "mean")[0] is NOBODY
-    assert f"Mix Identities hands on a bypassed identity. {NOBODY.reason}" in caplog.text
+    with listening() as heard:
+        assert MixIdentities.execute(adapter, a, NOBODY, 0.5, "mean")[0] is NOBODY
+    said = f"Mix Identities hands on a bypassed identity. {NOBODY.reason}"
+    assert heard.problems == [said] and said not in caplog.text
 
 
 def test_the_stop_button_stops_before_the_next_picture(

@@ -265,7 +265,7 @@ def test_a_person_without_a_face_in_the_pose_photo_gets_a_sentence(identity: Any
     people = with_person(people, identity, two, None, PersonSettings("left_to_right"))
     with pytest.raises(WrongInputError, match="Person 3 would take face number 2 .* 2 faces"):
         with_person(people, identity, two, None, PersonSettings("left_to_right"))
-    with pytest.raises(WrongInputError, match="neither keypoints nor a mask"):
+    with pytest.raises(WrongInputError, match="There are no keypoints.* A mask says it too"):
         with_person(None, identity, None, None, PersonSettings("largest"))
     bypassed = with_person(people, NoIdentity("no face"), two, None, PersonSettings("largest"))
     assert bypassed is people

@@ -129,6 +129,27 @@ class TestWorkIsDoneOnce:
             small = [m for m in caplog.messages if "drawn for IdentityNet is only" in m]
             assert len(small) == count
 
+    @pytest.mark.parametrize(
+        ("count", "told"), [(1, ""), (4, "the last 1 are not used"), (2, "sta")]
+    )
+    def test_keypoints_of_another_number_of_frames_than_the_latents_are_told_once(
+        self,
+        official: Official,
+        tiny_model: Any,
+        make_controlnet: MakeNet,
+        identity: Any,
+        caplog: pytest.LogCaptureFixture,
+        count: int,
+        told: str,
+    ) -> None:
+        net = make_controlnet("identitynet")
+        conds = host.apply_identitynet(*texts(official), net, identity, walking(count))
+        three = latents().expand(3, -1, -1, -1).clone()
+        sample(tiny_model, list(conds), three, steps=2)
+        said = [m for m in caplog.messages if m.startswith(f"The keypoints have {count} frames, ")]
+        assert len(said) == bool(told)
+        assert all("the latent batch has 3: " in m and told in m for m in said)
+
 
 class TestVideos:
     FRAMES = 24

@@ -30,6 +30,7 @@ from faithful_instantid.instantid_core.host.people import (
     with_person,
 )
 from faithful_instantid.instantid_core.identity import NoIdentity
+from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.instantid_core.people import NOBODY
 from faithful_instantid.instantid_core.regions import OFFICIAL
 from faithful_instantid.nodes.faces import MixIdentities
@@ -135,22 +136,26 @@ def test_a_bypassed_face_is_told_where_it_would_have_been_used(
     official: Official, adapter: Any, identity: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     positive, negative = (conditioning(official, side) for side in SIDES)
-    assert carry_person(positive, BYPASSED) is positive
-    assert with_person(None, BYPASSED, standard_face(), None, PersonSettings("largest")) is NOBODY
-    assert MixIdentities.execute(adapter, identity, BYPASSED, 0.5, "mean")[0] is BYPASSED
-    with caplog.at_level(logging.INFO, logger="faithful_instantid"):
+    with listening() as heard, caplog.at_level(logging.INFO, logger="faithful_instantid"):
+        assert carry_person(positive, BYPASSED) is positive
+        nobody = with_person(None, BYPASSED, standard_face(), None, PersonSettings("largest"))
+        assert nobody is NOBODY
+        assert MixIdentities.execute(adapter, identity, BYPASSED, 0.5, "mean")[0] is BYPASSED
         host.apply_identitynet(positive, negative, None, BYPASSED)
-    for begin in (
+        host.apply_adapter(None, BYPASSED)
+    begins = (
         "The conditioning carries no person. ",
         "This person is left out of the list. ",
         "Mix Identities hands on a bypassed identity. ",
         "IdentityNet is not applied: ",
-    ):
-        assert f"{begin}{BYPASSED.reason}" in caplog.text
+        "The InstantID adapter is not applied: ",
+    )
+    assert heard.problems == [f"{begin}{BYPASSED.reason}" for begin in begins]
+    assert caplog.text == ""  # Encode Face has logged it
     text = said(
         lambda: with_person(None, identity, None, None, PersonSettings("largest")), WrongInputError
     )
-    assert "nothing says where they are" in text
+    assert "nothing says where the face is" in text
 
 
 def test_people_without_a_place_leave_identitynet_out_and_say_so(

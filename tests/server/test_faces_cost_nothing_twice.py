@@ -22,7 +22,7 @@ CHANGES: list[dict[str, dict[str, Any]]] = [
 def calls_after(server: Server, changes: dict[str, dict[str, Any]]) -> int:
     prompt = workflow(**changes)
     decoded = prompt[node_id(prompt, "SaveImage")]["inputs"]["images"]
-    analyzer = [node_id(prompt, "IID_LoadFaceAnalyzer"), 0]
+    analyzer = [node_id(prompt, "IID_LoadInstantID"), 0]
     inputs = {"face_analyzer": analyzer, "after": decoded}
     prompt["calls"] = {"class_type": "IIDDev_AnalyzerCalls", "inputs": inputs}
     return int(server.run(prompt).text("calls"))

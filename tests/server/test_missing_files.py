@@ -57,7 +57,7 @@ def test_a_missing_identitynet_is_named_by_the_loader_of_all_three(started: Star
 @pytest.mark.parametrize(
     ("file", "node"),
     [
-        ("controlnet/instantid-identitynet.safetensors", "ControlNetLoader"),
+        ("controlnet/diffusers_xl_depth_full.safetensors", "ControlNetLoader"),
         ("checkpoints/sd_xl_base_1.0.safetensors", "CheckpointLoaderSimple"),
     ],
 )
@@ -66,10 +66,10 @@ def test_for_a_missing_file_of_cores_loaders_the_workflow_itself_carries_folder_
 ) -> None:
     name, folder = Path(file).name, Path(file).parent.name
     with without(started.models / file):
-        message = failure(started.server.run, workflow()).message
+        message = failure(started.server.run, workflow("instantid_depth")).message
     assert name in message
     assert node in message
-    text = (ROOT / "example_workflows" / "instantid_basic.json").read_text(encoding="utf-8")
+    text = (ROOT / "example_workflows" / "instantid_depth.json").read_text(encoding="utf-8")
     (loader,) = (found for found in json.loads(text)["nodes"] if found["type"] == node)
     (offered,) = loader["properties"]["models"]
     assert offered["name"] == name

@@ -146,7 +146,7 @@ def test_without_insightface_every_node_registers_and_the_analyzer_names_the_ins
         assert set(bare.get("/object_info")) == set(server.get("/object_info"))
         prompt = workflow()
         failed = failure(bare.run, prompt)
-    assert failed.node == node_id(prompt, "IID_LoadFaceAnalyzer")
+    assert failed.node == node_id(prompt, "IID_LoadInstantID")
     assert failed.message.startswith("The Python package insightface is not installed")
     assert f'{sys.executable} -m pip install "insightface>=1.0.1"' in failed.message
     assert "\n" not in failed.message

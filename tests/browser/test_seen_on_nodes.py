@@ -1,0 +1,44 @@
+"""A person sees on the node what it found, what it warns of, and its picture."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from faithful_instantid.devtools.frontend import Frontend
+
+from .conftest import ROOT, SCREENSHOTS
+
+BASIC = ROOT / "example_workflows" / "instantid_basic.json"
+QUICK = {"steps": 1, "width": 256, "height": 256}
+# What the interface holds of a node: its text, and the types of its pictures.
+SEEN = """(type) => {
+    const node = window.app.graph.nodes.find((found) => found.type === type)
+    const texts = (node.widgets ?? []).filter((w) => w.name.includes('$$node-text-preview'))
+    const images = window.app.nodeOutputs?.[node.id]?.images ?? node.images ?? []
+    const text = texts.map((w) => w.value).join('')
+    return { text, types: images.map((one) => one.type) }
+}"""
+
+
+def seen(frontend: Frontend, kind: str) -> dict[str, Any]:
+    return frontend.page.evaluate(SEEN, kind)
+
+
+def test_text_and_picture_stand_on_the_node_and_yesterdays_warning_goes(
+    frontend: Frontend,
+) -> None:
+    frontend.load(json.loads(BASIC.read_text(encoding="utf-8")), "seen")
+    anew = {"threshold": {"classic": 0.41, "vue": 0.42}[frontend.renderer]}  # not from the cache
+    frontend.call("setWidgets", {**QUICK, **anew, "start_percent": 0.8, "end_percent": 0.2})
+    frontend.run()
+    frontend.call("fit")
+    frontend.screenshot(SCREENSHOTS / frontend.renderer / "seen_warning.png")
+    assert "it starts at 0.8, after its end at 0.2." in seen(frontend, "IID_Apply")["text"]
+    assert "score" in seen(frontend, "IID_EncodeFace")["text"]
+    for kind in ("IID_EncodeFace", "IID_FaceKeypoints"):
+        assert seen(frontend, kind)["types"] == ["temp"]
+    frontend.call("setWidgets", {"start_percent": 0.0, "end_percent": 1.0})
+    frontend.run()
+    text = seen(frontend, "IID_Apply")["text"]
+    assert "after its end" not in text and text
