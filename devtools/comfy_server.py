@@ -238,10 +238,13 @@ def default_comfyui() -> Path:
     return Path(own) if own else STATE / "0.30.0" / "ComfyUI"
 
 
-def standin_models(comfyui: Path, python: str | Path) -> Path:
-    """Return the folder of stand-in models, made first if they are missing or out of date."""
+def standin_models(comfyui: Path, python: str | Path, kind: str = "random") -> Path:
+    """Return the folder of stand-in models, made first if they are missing or out of date.
+
+    kind: `random` weights, or those trained on `drawn` people.
+    """
     maker = ROOT / "devtools" / "make_standins.py"
-    command = [str(python), str(maker), str(comfyui), str(STATE / "standins")]
+    command = [str(python), str(maker), str(comfyui), str(STATE / "standins"), kind]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, env=quick_python()
     )

@@ -1,7 +1,9 @@
 """Make the stand-in models in a folder laid out like ComfyUI's `models`, and print its path.
 
-    <environment's python> devtools/make_standins.py COMFYUI PARENT
+    <environment's python> devtools/make_standins.py COMFYUI PARENT [random | drawn]
 
+`random` (unless named): random weights, for structure and size. `drawn`: the weights in
+devtools/drawn, trained on drawn people, under the same file names.
 Nothing is downloaded; it takes seconds. The folder lies in PARENT and is named by what the models
 are made from, so that a change of that makes a new one and never touches files in use.
 """
@@ -26,6 +28,11 @@ ADAPTER = "instantid/ip-adapter.bin"
 ADAPTER_SAFETENSORS = "instantid/ip-adapter.safetensors"
 FACES = "insightface/models/antelopev2"
 LORA = "loras/sdxl_lightning_4step_lora.safetensors"
+RANDOM, DRAWN = "random", "drawn"
+DRAWN_SOURCES = (
+    *("autoencoder.py", "chain.py", "detector.py", "expand.py", "packed.py", "recogniser.py"),
+    "weights.safetensors",
+)
 
 
 def checkout() -> None:
@@ -36,9 +43,12 @@ def checkout() -> None:
         sys.modules[PACKAGE] = package
 
 
-def fingerprint() -> str:
-    """Identify what the files are made from: the sources that shape them."""
+def fingerprint(kind: str) -> str:
+    """Identify what the files are made from: the sources that shape them, and trained weights."""
     sources = sorted((ROOT / "devtools" / "standins").glob("*.py"))
+    if kind == DRAWN:
+        drawn = ROOT / "devtools" / "drawn"
+        sources += [drawn / name for name in DRAWN_SOURCES]
     sources += [ROOT / "devtools" / "tiny_sdxl.py", Path(__file__).resolve()]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
@@ -70,6 +80,15 @@ def make_models(models: Path) -> None:
     save_portrait(models / "portrait.png")
 
 
+def make_drawn_models(models: Path) -> None:
+    """Write the trained chain of drawn people; ComfyUI must be importable."""
+    checkout()
+    expand = importlib.import_module(f"{PACKAGE}.devtools.drawn.expand")
+    expand.make_models(
+        expand.Places(models / CHECKPOINT, models / IDENTITYNET, models / ADAPTER, models / FACES)
+    )
+
+
 def save_portrait(path: Path) -> None:
     """Write the public-domain portrait that comes with scikit-image (an astronaut, by NASA)."""
     import skimage.data
@@ -79,16 +98,17 @@ def save_portrait(path: Path) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) != 3:
+    kind = sys.argv[3] if len(sys.argv) == 4 else RANDOM
+    if len(sys.argv) not in (3, 4) or kind not in (RANDOM, DRAWN):
         raise SystemExit(__doc__)
     comfyui, parent = Path(sys.argv[1]), Path(sys.argv[2]).resolve()
-    models = parent / fingerprint()[:12]
+    models = parent / fingerprint(kind)[:12]
     if not models.is_dir():
         parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix="unfinished-", dir=parent))
         try:
             start_comfyui(comfyui)
-            make_models(made)
+            make_drawn_models(made) if kind == DRAWN else make_models(made)
             os.chmod(made, 0o755)
             put_in_place(made, models)
         finally:

@@ -3,8 +3,8 @@
     python3 devtools/test.py [tier ...] [--long]
         [--comfyui-version 0.30.0 | --comfyui PATH] [-- PYTEST ...]
 
-A tier is a folder under tests/. Without a name all but `hard` and `fleet` run, each in a process of
-its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI server,
+A tier is a folder under tests/. Without a name all but `hard`, `fleet` and `meaning` run, each in a
+process of its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI server,
 `browser` Chromium; `hard` is hard use, `fleet` many servers, both in short forms unless `--long` is
 given. What stands after `--` goes to pytest, for example `host -- -k masks -x`.
 The exit code is 1 when a tier fails, takes too long or has no test to run.
@@ -28,7 +28,7 @@ import env
 
 TESTS = env.ROOT / "tests"
 TIERS = ("core", "host", "server", "browser")
-ON_REQUEST = ("hard", "fleet")  # run only where they are named
+ON_REQUEST = ("hard", "fleet", "meaning")  # run only where they are named
 
 
 @dataclass(frozen=True)

@@ -107,18 +107,9 @@ def apply_adapter(
     weight, factors = checks.number(weight, "weight"), _slot_factors(layers, slots)
     window = Window.checked(start_percent, end_percent)
     for one, factor, region in _one_by_one(identity, masks.checked(mask), fit):
-        term = AdapterTerm(
-            fitting(one, layout),
-            layout,
-            factor * weight,
-            factors,
-            window,
-            region,
-            smooth_mask,
-            curve,
-            current_node(),
-        )
-        model = attach(model, term)
+        own, scaled = fitting(one, layout), factor * weight
+        how = (factors, window, region, smooth_mask, curve, current_node())
+        model = attach(model, AdapterTerm(own, layout, scaled, *how))
     return model
 
 

@@ -1,0 +1,199 @@
+"""Measure what the trained chain does and write the tables and pictures of docs/proof.md.
+
+    <environment's python> devtools/drawn/proof.py COMFYUI MODELS OUTPUT [table ...]
+
+MODELS: a folder that `make_standins.py ... drawn` made. OUTPUT gets one JSON file and one picture
+per table. Without names all tables are made; it takes about a quarter of an hour on two quiet
+cores.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+DEVTOOLS = Path(__file__).resolve().parent.parent
+
+
+class Proof:
+    """One studio, and a table by each method's name: lists of (words, figures)."""
+
+    def __init__(self, load: Callable[[str], Any], models: Path, output: Path) -> None:
+        self.m, self.judging, self.world = (
+            load(f"devtools.drawn.{name}") for name in ("measures", "judging", "world")
+        )
+        self.load, self.output = load, output
+        self.studio = load("devtools.drawn.studio").Studio(models)
+        self.who = self.m.everybody(self.studio)
+        self.pictures: list[list[Any]] = []
+
+    def figures(self, shots: Sequence[Any], poses: Sequence[Any]) -> dict[str, float]:
+        """Count what docs/proof.md tells of pictures and keep those for the sheet."""
+        m, judging = self.m, self.judging
+        self.pictures.append([shot.picture for shot in shots[:8]])
+        errors = [m.off_by(shot, p) for shot, p in zip(shots, poses, strict=True)]
+        scenes = [shot.order.scene for shot in shots]
+        return {
+            "pictures": len(shots),
+            "right": sum(m.is_right(shot, self.who) for shot in shots),
+            "likeness": sum(m.own_likeness(shot, self.who) for shot in shots) / len(shots),
+            "background": sum(
+                judging.background(shot.picture) == s.background
+                for shot, s in zip(shots, scenes, strict=True)
+            ),
+            "clothes": sum(
+                judging.clothes(shot.picture, p) == s.clothes
+                for shot, s, p in zip(shots, scenes, poses, strict=True)
+            ),
+            "within 4 px": sum(error <= 4 for error in errors),
+            "median px": sorted(errors)[len(errors) // 2],
+        }
+
+    def row(self, count: int, **changes: Any) -> dict[str, float]:
+        """Return the figures of `count` people's cases with these changes of the order."""
+        orders = [self.m.order_of(self.who, n, **changes) for n in range(count)]
+        shots = [self.m.shoot(self.studio, order, n) for n, order in enumerate(orders)]
+        return self.figures(shots, [order.poses for order in orders])
+
+    def true(self) -> list[tuple[str, dict[str, float]]]:
+        """The drawn pictures themselves, and what the VAE leaves of them."""
+        studio = self.load("devtools.drawn.studio")
+        rows = []
+        for words in ("drawn", "after the VAE"):
+            shots, poses = [], []
+            for n, sitter in enumerate(self.who.sitters):
+                order = self.m.order_of(self.who, n)
+                picture = self.world.draw([(sitter.identity, order.poses[0])], order.scene)
+                if words != "drawn":
+                    vae = self.studio.vae
+                    picture = studio.bytes_of(vae.decode(vae.encode(studio.image_of(picture))))[0]
+                shots.append(self.m.Shot(order, (n,), picture, self.studio.faces(picture)))
+                poses.append(order.poses)
+            rows.append((words, self.figures(shots, poses)))
+        return rows
+
+    def parts(self) -> list[tuple[str, dict[str, float]]]:
+        """Both halves of InstantID, each alone, neither."""
+        return [
+            ("InstantID", self.row(20)),
+            ("adapter alone", self.row(20, control=None)),
+            ("IdentityNet alone", self.row(20, adapter=None)),
+            ("without", self.row(20, identity=None)),
+        ]
+
+    def weights(self) -> list[tuple[str, dict[str, float]]]:
+        return [
+            (f"weight {weight}", self.row(10, adapter={"weight": weight}))
+            for weight in (0.0, 0.4, 0.8, 1.2)
+        ]
+
+    def windows(self) -> list[tuple[str, dict[str, float]]]:
+        return [
+            (
+                f"{start} to {end}",
+                self.row(10, adapter={"start_percent": start, "end_percent": end}),
+            )
+            for start, end in ((0.0, 0.5), (0.5, 1.0))
+        ]
+
+    def region(self) -> list[tuple[str, dict[str, float]]]:
+        """InstantID inside the box of the face alone."""
+        regions = self.load("nodes.regions").FaceRegionMask
+        keypoints_of = self.load("devtools.drawn.studio").keypoints_of
+        size = self.world.SIZE
+        shots, poses = [], []
+        for n in range(10):
+            order = self.m.order_of(self.who, n)
+            points = keypoints_of(*order.poses)
+            mask = regions.execute(points, size, size, "crop", "box", 0.0, 0.0)[0]
+            order = order.but(adapter={"mask": mask}, control={"mask": mask})
+            shots.append(self.m.shoot(self.studio, order, n))
+            poses.append(order.poses)
+        return [("in the box of the face", self.figures(shots, poses))]
+
+    def two(self) -> list[tuple[str, dict[str, float]]]:
+        shots = [
+            self.m.shoot(
+                self.studio, self.m.order_of_two(self.studio, self.who, n), *self.m.pair(n)
+            )
+            for n in range(20)
+        ]
+        return [("two people", self.figures(shots, [self.m.two_people(n)[1] for n in range(20)]))]
+
+    def seeds(self) -> list[tuple[str, dict[str, float]]]:
+        """The same people and scenes with other noise."""
+        rows = []
+        for more in (1000, 2000):
+            orders = [self.m.order_of(self.who, n, seed=more + n) for n in range(10)]
+            shots = [self.m.shoot(self.studio, order, n) for n, order in enumerate(orders)]
+            rows.append((f"seeds from {more}", self.figures(shots, [o.poses for o in orders])))
+        return rows
+
+    def old(self) -> list[tuple[str, dict[str, float]]]:
+        """The old pack's node, as it comes: hidden noise, 0.8 and 0.8, the pose as a picture."""
+        apply = self.load("nodes.legacy.apply").ApplyInstantID
+        rows, poses = [], []
+        studio = self.load("devtools.drawn.studio")
+        for n, sitter in enumerate(self.who.sitters[:10]):
+            order = self.m.order_of(self.who, n)
+            stranger = self.who.sitters[(n + 3) % 20].identity
+            pose = self.world.draw([(stranger, order.poses[0])], order.scene)
+            texts = self.studio.text(order.scene.prompt()), self.studio.text("")
+            import torch
+
+            with torch.inference_mode():
+                made = apply.execute(
+                    *(self.studio.adapter, self.studio.analyzer, self.studio.control_net),
+                    *(studio.image_of(sitter.portrait), self.studio.model, *texts, 0.8, 0.0, 1.0),
+                    image_kps=studio.image_of(pose),
+                )
+                picture = self.studio.sample(order, (made[0], made[1], made[2]))[0]
+            rows.append(self.m.Shot(order, (n,), picture, self.studio.faces(picture)))
+            poses.append(order.poses)
+        return [
+            ("Apply InstantID (old)", self.figures(rows, poses)),
+            (
+                "ours at 0.8 and 0.8",
+                self.row(10, adapter={"weight": 0.8}, control={"strength": 0.8}),
+            ),
+        ]
+
+    def write(self, table: str) -> None:
+        import cv2
+        import numpy as np
+
+        began = time.monotonic()
+        self.pictures = []
+        rows = getattr(self, table)()
+        seconds = time.monotonic() - began
+        text = json.dumps({"rows": rows, "seconds": seconds}, indent=1)
+        (self.output / f"{table}.json").write_text(text, encoding="utf-8")
+        sheet = np.concatenate([np.concatenate(row, 1) for row in self.pictures], 0)
+        cv2.imwrite(str(self.output / f"{table}.png"), sheet[..., ::-1])
+        for words, figures in rows:
+            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            print(f"{table}: {words}: {told} ({seconds:.0f} s)", flush=True)
+
+
+TABLES = ("true", "parts", "two", "weights", "region", "old", "windows", "seeds")
+
+
+def main() -> None:
+    comfyui, models, output = (Path(argument).resolve() for argument in sys.argv[1:4])
+    sys.path.insert(0, str(DEVTOOLS))
+    maker = importlib.import_module("make_standins")
+    maker.start_comfyui(comfyui)
+    maker.checkout()
+    output.mkdir(parents=True, exist_ok=True)
+    proof = Proof(lambda name: importlib.import_module(f"{maker.PACKAGE}.{name}"), models, output)
+    for table in sys.argv[4:] or TABLES:
+        proof.write(table)
+
+
+if __name__ == "__main__":
+    main()
