@@ -4,9 +4,10 @@
         [--comfyui-version 0.30.0 | --comfyui PATH] [-- PYTEST ...]
 
 A tier is a folder under tests/. Without a name all but `hard`, `fleet` and `meaning` run, each in a
-process of its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI server,
-`browser` Chromium; `hard` is hard use, `fleet` many servers, both in short forms unless `--long` is
-given. What stands after `--` goes to pytest, for example `host -- -k masks -x`.
+process of its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI
+server, `browser` Chromium; `hard` is hard use, `fleet` many servers, both in short forms unless
+`--long` is given; `meaning` looks at pictures of drawn people, once they are trained. What stands
+after `--` goes to pytest, for example `host -- -k masks -x`.
 The exit code is 1 when a tier fails, takes too long or has no test to run.
 """
 
