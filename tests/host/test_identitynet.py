@@ -19,6 +19,7 @@ from faithful_instantid.instantid_core.host.hints import hint_of
 from faithful_instantid.instantid_core.host.identitynet import IdentityNet
 from faithful_instantid.instantid_core.identity import Identity, NoIdentity
 from faithful_instantid.instantid_core.keypoints import FacePoints, Keypoints, draw_keypoints
+from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.instantid_core.regions import FaceRegion
 from faithful_instantid.tests.golden.weights import fill
 from torch.nn.functional import interpolate
@@ -304,9 +305,10 @@ class TestNothingToDo:
         caplog.set_level("INFO", "faithful_instantid")
         pair = tuple(conditioning(official, side) for side in SIDES)
         net, nobody = make_controlnet("identitynet"), Keypoints(512, 512, ((), ()))
-        assert apply_identitynet(*pair, net, NoIdentity("no face in cat.png."), FACE) == pair
+        with listening() as heard:
+            assert apply_identitynet(*pair, net, NoIdentity("no face in cat.png."), FACE) == pair
+        assert heard.problems == ["IdentityNet is not applied: no face in cat.png."]
         assert apply_identitynet(*pair, net, identity, nobody) == pair
-        assert "IdentityNet is not applied: no face in cat.png." in caplog.text
         assert "IdentityNet is not applied: the keypoints hold no face." in caplog.text
 
     def test_outside_its_window_a_prediction_is_bit_equal_to_none(
