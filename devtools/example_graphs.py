@@ -131,7 +131,13 @@ class Kit:
             self.empty = add("EmptyLatentImage", width=width, height=height)
             self.latent = self.empty["LATENT"]
 
-    def sample(self, model: Output, applied: Node, title: str | None = None, **inputs: Any) -> Node:
+    def sample(
+        self,
+        model: Output,
+        applied: Node | dict[str, Output],
+        title: str | None = None,
+        **inputs: Any,
+    ) -> Node:
         settings = {
             "seed": 1,
             "control_after_generate": "fixed",
@@ -338,6 +344,63 @@ person's node.
     )
     graph.column("Picture")
     kit.save(kit.sample(applied["MODEL"], applied))
+    return graph
+
+
+def regional_prompts() -> Graph:
+    kit = Kit("instantid_regional_prompts", "A prompt and a person for each half")
+    graph = kit.graph
+    kit.models()
+    graph.column("Who")
+    left = kit.encode(kit.photo("Person on the left")["IMAGE"])
+    right = kit.encode(kit.photo("Person on the right")["IMAGE"])
+    graph.column("Prompts")
+    kit.prompt("a person in a blue suit on a park bench, autumn, photo", 1216, 832)
+    other = graph.add(
+        "CLIPTextEncode",
+        title="Prompt on the right",
+        text="a person in a red coat on a park bench, autumn, photo",
+        clip=kit.checkpoint["CLIP"],
+    )
+    graph.column("Halves")
+    halves = [
+        graph.add(
+            "ConditioningSetAreaPercentage",
+            title=title,
+            conditioning=text["CONDITIONING"],
+            width=0.5,
+            height=1.0,
+            x=x,
+            y=0.0,
+            strength=1.0,
+        )
+        for title, text, x in (("Left half", kit.positive, 0.0), ("Right half", other, 0.5))
+    ]
+    graph.column("InstantID")
+    graph.note(
+        """
+The **model** draws the person on the left. *Set Person of Conditioning* gives the prompt of the
+right half a person of its own, in all of that half, with a **weight** of its own.
+
+Places and poses are left to the prompts; *Apply IdentityNet* on both adds them.
+""",
+        height=180,
+    )
+    model = kit.apply_adapter(kit.checkpoint["MODEL"], left)
+    carried = graph.add(
+        "IID_ConditioningPerson",
+        conditioning=halves[1]["CONDITIONING"],
+        face_embeds=right["identity"],
+        weight=0.8,
+    )
+    both = graph.add(
+        "ConditioningCombine",
+        conditioning_1=halves[0]["CONDITIONING"],
+        conditioning_2=carried["CONDITIONING"],
+    )
+    graph.column("Picture")
+    sides = {"positive": both["CONDITIONING"], "negative": kit.negative["CONDITIONING"]}
+    kit.save(kit.sample(model["MODEL"], sides))
     return graph
 
 
@@ -651,6 +714,7 @@ def all_graphs() -> list[Graph]:
         pose_photo,
         own_pose,
         two_people,
+        regional_prompts,
         several_references,
         depth,
         style_with_ipadapter,
