@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from ..instantid_core.small_pictures import LARGEST, few, size_within, small
 def shown(node: type[io.ComfyNode], images: Tensor) -> ui.PreviewImage:
     """Show an IMAGE (B,H,W,3) or a MASK (B,H,W) on a node."""
     pictures = images if images.ndim == 4 else images[..., None].expand(-1, -1, -1, 3)
-    return ui.PreviewImage(small(pictures), cls=node)
+    return _preview(node, small(pictures))
 
 
 def shown_keypoints(node: type[io.ComfyNode], keypoints: Keypoints) -> ui.PreviewImage:
@@ -22,4 +24,16 @@ def shown_keypoints(node: type[io.ComfyNode], keypoints: Keypoints) -> ui.Previe
     size = size_within(keypoints.width, keypoints.height, LARGEST)
     hint = DrawnHint(keypoints, Fit.PAD)
     drawn = hint.at(*size, few(hint.frame_count))  # (B,3,H,W)
-    return ui.PreviewImage(drawn.movedim(1, -1), cls=node)
+    return _preview(node, drawn.movedim(1, -1))
+
+
+def _preview(node: type[io.ComfyNode], pictures: Tensor) -> ui.PreviewImage:
+    """Save pictures as ComfyUI's previews; the random numbers of others stay as they were.
+
+    ComfyUI draws the file's name from Python's own generator.
+    """
+    before = random.getstate()
+    try:
+        return ui.PreviewImage(pictures, cls=node)
+    finally:
+        random.setstate(before)
