@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Conv2d
 from torch.nn.functional import relu
 
 LATENT_CHANNELS, FULL = 4, 64
@@ -20,7 +21,7 @@ DECODER = ((16, 1), (24, 1), (48, 1), (64, 2))
 class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(3))
+        self.convs = nn.ModuleList(Conv2d(width, width, 3, padding=1) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
         first, second, third = self.convs
@@ -36,10 +37,10 @@ class Encoder(nn.Module):
         before = 3
         for stage, (width, blocks) in enumerate(ENCODER):
             stride = 1 if stage == 0 else 2
-            layers.append(nn.Conv2d(before, width, 3, stride, padding=1, bias=stage == 0))
+            layers.append(Conv2d(before, width, 3, stride, padding=1, bias=stage == 0))
             layers += [Block(width) for _ in range(blocks)] or [nn.ReLU()]
             before = width
-        layers.append(nn.Conv2d(before, LATENT_CHANNELS, 3, padding=1))
+        layers.append(Conv2d(before, LATENT_CHANNELS, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,13 +56,13 @@ class Decoder(nn.Module):
         before = LATENT_CHANNELS
         for stage, (width, blocks) in enumerate(reversed(DECODER)):
             if stage == 0:
-                layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+                layers += [Conv2d(before, width, 3, padding=1), nn.ReLU()]
             else:
                 layers += [nn.Upsample(scale_factor=2)]
-                layers.append(nn.Conv2d(before, width, 3, padding=1, bias=False))
+                layers.append(Conv2d(before, width, 3, padding=1, bias=False))
             layers += [Block(width) for _ in range(blocks)]
             before = width
-        layers.append(nn.Conv2d(before, 3, 3, padding=1))
+        layers.append(Conv2d(before, 3, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:

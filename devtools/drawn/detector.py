@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import Conv2d
 
 STRIDE = 32
 INSIDE, POINTS = 4, 10
@@ -26,25 +27,25 @@ class Detector(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.AvgPool2d(4),
-            nn.Conv2d(3, 16, 3, stride=2, padding=1),
+            Conv2d(3, 16, 3, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv2d(16, 24, 3, padding=1),
+            Conv2d(16, 24, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(24, 32, 3, stride=2, padding=1),
+            Conv2d(24, 32, 3, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv2d(32, 48, 3, padding=1),
+            Conv2d(32, 48, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(48, 64, 3, stride=2, padding=1),
+            Conv2d(48, 64, 3, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1),
+            Conv2d(64, 64, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=2, dilation=2),
+            Conv2d(64, 64, 3, padding=2, dilation=2),
             nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=3, dilation=3),
+            Conv2d(64, 64, 3, padding=3, dilation=3),
             nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=2, dilation=2),
+            Conv2d(64, 64, 3, padding=2, dilation=2),
             nn.ReLU(),
-            nn.Conv2d(64, PLANES, 1),
+            Conv2d(64, PLANES, 1),
         )
 
     def forward(self, picture: Tensor) -> Tensor:

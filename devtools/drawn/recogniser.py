@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import Conv2d, Linear
 
 from .world import EYES, STYLES, Identity, Picture, Points
 
@@ -64,18 +65,18 @@ class Recogniser(nn.Module):
         super().__init__()
         self.shrink = nn.AvgPool2d(CROP // POOLED)
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 24, 3, padding=1),
+            Conv2d(3, 24, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(24, 48, 3, stride=2, padding=1),
+            Conv2d(24, 48, 3, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv2d(48, 64, 3, stride=2, padding=1),
+            Conv2d(48, 64, 3, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv2d(64, 48, 3, padding=1),
+            Conv2d(64, 48, 3, padding=1),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(48 * 49, 128),
+            Linear(48 * 49, 128),
             nn.ReLU(),
-            nn.Linear(128, CODE),
+            Linear(128, CODE),
         )
         generator = torch.Generator().manual_seed(11)
         random = torch.randn(512, CODE, generator=generator, dtype=torch.float64)
