@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .checks import said
 from .errors import InstantIDError
-from .images import to_pictures
+from .images import image_batch, to_pictures
 from .small_pictures import size_within
 
 SIDE = 256  # pixels of the long side
@@ -31,7 +31,7 @@ def save_picture(identity: Path, images: Tensor) -> None:
 
     Raises WrongInputError, or InstantIDError if it cannot be written.
     """
-    rgb = to_pictures(images[:1])[0][..., ::-1]
+    rgb = to_pictures(image_batch(images)[:1])[0][..., ::-1]
     picture = Image.fromarray(np.ascontiguousarray(rgb))
     made = io.BytesIO()
     picture.resize(size_within(*picture.size, SIDE), Image.Resampling.LANCZOS).save(made, "PNG")

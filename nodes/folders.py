@@ -98,8 +98,10 @@ def _first_told(names: Iterable[str], told_by: Iterable[str]) -> str | None:
     return next((name for name in names if any(word in name.lower() for word in words)), None)
 
 
-def warn_of_another_controlnet(name: str) -> None:
+def warn_of_another_controlnet(name: object) -> None:
     """Warn of a ControlNet that is something else by its name."""
+    if not isinstance(name, str):
+        return  # what is no name is told where the file is looked for
     other = next((kind for kind in OTHER_CONTROLNETS if kind in name.lower()), None)
     if other is not None and _first_told([name], IDENTITYNET_NAMES) is None:
         warn(

@@ -96,11 +96,12 @@ def portrait(seed: int = 1, size: int = 64, photo: str = "example.png", **more: 
 
 
 def digest(server: Server, made: Outcome) -> str:
-    """Return the sha256 of the bytes of the picture that a prompt previewed."""
+    """Return the sha256 of the pictures that a prompt previewed, and that its nodes show."""
     assert made.state == "done", made
     assert made.outputs is not None
-    (image,) = (image for out in made.outputs.values() for image in out.get("images", ()))
-    return hashlib.sha256(pixels(server.fetch(image))).hexdigest()
+    shown = [image for _, out in sorted(made.outputs.items()) for image in out.get("images", ())]
+    assert shown
+    return hashlib.sha256(b"".join(pixels(server.fetch(image)) for image in shown)).hexdigest()
 
 
 def pixels(png: bytes) -> bytes:
