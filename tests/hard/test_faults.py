@@ -63,7 +63,9 @@ def test_a_fault_ends_its_prompt_only(
         faulty = with_fault(kind, between, name)
         if kind == "IIDDev_FaultyAnalyzer":
             faulty["fault"]["inputs"]["after"] = 5
-            faulty["many"] = node("IIDDev_Frames", image=["7", 0], count=8, seed=1)
+            faulty["many"] = node(
+                "IIDDev_Frames", image=[node_id(faulty, "LoadImage"), 0], count=8, seed=1
+            )
             faulty[node_id(faulty, "IID_EncodeFace")]["inputs"]["image"] = ["many", 0]
         unloads = unloaded(server)
         failed = outcome(server, faulty)
@@ -118,7 +120,12 @@ def test_a_cut_off_file_is_named_and_the_whole_one_works_again(
 def long_analysis(kind: str) -> tuple[Prompt, str]:
     """Return a prompt that looks at many pictures, and the node that does."""
     prompt = portrait(seed=6)
-    prompt["many"] = node("IIDDev_Frames", image=["7", 0], count=1000, seed=time.time_ns() % MANY)
+    prompt["many"] = node(
+        "IIDDev_Frames",
+        image=[node_id(prompt, "LoadImage"), 0],
+        count=1000,
+        seed=time.time_ns() % MANY,
+    )
     key = node_id(prompt, kind)
     prompt[key]["inputs"]["image"] = ["many", 0]
     return prompt, key
@@ -131,7 +138,9 @@ def long_encoding() -> tuple[Prompt, str]:
     analyzer = prompt[key]["inputs"]["face_analyzer"]
     seed = time.time_ns() % MANY
     prompt["slow"] = node("IIDDev_SlowAnalyzer", face_analyzer=analyzer, seconds=ENCODING)
-    prompt["many"] = node("IIDDev_Frames", image=["7", 0], count=FACES, seed=seed)
+    prompt["many"] = node(
+        "IIDDev_Frames", image=[node_id(prompt, "LoadImage"), 0], count=FACES, seed=seed
+    )
     prompt[key]["inputs"].update(face_analyzer=["slow", 0], image=["many", 0])
     return prompt, key
 
