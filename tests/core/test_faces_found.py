@@ -265,11 +265,13 @@ def test_our_analyzer_behaves_as_face_analysis_in_other_packs(analyzer: FaceAnal
     assert len(analyzer.get(picture, max_num=1, det_metric="max")) == 1
 
 
-def test_what_others_leave_on_the_detector_changes_nothing_for_us(analyzer: FaceAnalyzer) -> None:
+def test_what_others_leave_on_the_detector_changes_nothing_for_us(
+    analyzer: FaceAnalyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = picture_of([DrawnFace(300, 200, 380, 0, 1)], 640, 400)
     before = analyzer.find(picture).faces[0].points.kps
-    analyzer.det_model.input_size = (32, 32)
-    analyzer.det_model.det_thresh = 0.99
+    monkeypatch.setattr(analyzer.det_model, "input_size", (32, 32))
+    monkeypatch.setattr(analyzer.det_model, "det_thresh", 0.99)
     fresh = FaceAnalyzer(analyzer.det_model, analyzer.models["recognition"])
     np.testing.assert_array_equal(fresh.find(picture).faces[0].points.kps, before)
 

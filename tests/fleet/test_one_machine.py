@@ -36,7 +36,7 @@ from .wire import Wire
 
 KILLS = 10 if LONG else 2
 PEOPLE = 10 if LONG else 2
-SEEDS = range(20 if LONG else 4)
+SEEDS = range(20 if LONG else 10)
 PAIRS = 30 if LONG else 8
 ROUNDS = 3
 OVERHEAD = 0.05
@@ -54,7 +54,7 @@ def waiting_or_running(server: Server) -> int:
     return server.get("/prompt")["exec_info"]["queue_remaining"]
 
 
-@pytest.mark.timeout(3600 if LONG else 300)
+@pytest.mark.timeout(3600 if LONG else 600)
 def test_a_run_killed_at_random_goes_on_to_the_same_files(
     servers: TwoServers, people: Path, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -67,7 +67,7 @@ def test_a_run_killed_at_random_goes_on_to_the_same_files(
         process = start("run", plan.folder, "--server", *servers.urls)
         before = len(plan.outputs.done())
         wait_until(lambda before=before: len(plan.outputs.done()) > before)
-        time.sleep(dice.uniform(0, 12 if LONG else 1))
+        time.sleep(dice.uniform(0, 12 if LONG else 0.5))
         process.kill()
         process.communicate()
         killed_at.append(len(plan.outputs.done()))
@@ -185,7 +185,7 @@ def overhead(servers: TwoServers, plan: Plan, out: Path) -> dict[str, list[float
     return json.loads(done.stdout)
 
 
-@pytest.mark.timeout(3600 if LONG else 300)
+@pytest.mark.timeout(3600 if LONG else 600)
 def test_a_job_costs_at_most_5_percent_more_than_in_a_plain_loop(
     servers: TwoServers, people: Path, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:

@@ -15,6 +15,7 @@ from ..server.conftest import node_id, workflow
 LIMIT = 240.0  # seconds that a prompt may take on a busy machine
 OURS = ("MissingFileError", "MissingDependencyError", "WrongFileError", "WrongModelError")
 OURS += ("WrongInputError", "NoFaceError", "InstantIDError")
+ASKED_FOR = ("PreviewImage", "SaveImage")  # of the other nodes, pictures are only shown
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Outcome:
 
     state: done, refused (not valid), raised (by a node), or interrupted. kind, message, node: of
     what was raised. outputs: by node id. cached: the ids of nodes that did not need to run.
+    pictures: what the prompt's own preview and save nodes gave, as the server's history has them.
     """
 
     state: str
@@ -57,7 +59,7 @@ def ended(server: Server, prompt_id: str, seconds: float = LIMIT) -> Outcome:
         kind = error["exception_type"].split(".")[-1]
         return Outcome("raised", error["exception_message"].strip(), kind, error["node_id"])
     prompt, outputs = entry["prompt"][2], entry["outputs"]
-    asked = [out for key, out in outputs.items() if prompt[key]["class_type"] == "PreviewImage"]
+    asked = [out for key, out in outputs.items() if prompt[key]["class_type"] in ASKED_FOR]
     pictures = tuple(image for out in asked for image in out["images"])
     return Outcome("done", outputs=outputs, cached=cached, pictures=pictures)
 
