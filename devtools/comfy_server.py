@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,8 @@ RUN_LIMIT = 300.0  # seconds that one prompt may take
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 MODEL_FOLDERS = ("checkpoints", "controlnet", "instantid", "insightface", "loras", "vae")
 
+TEXT_MESSAGE = 3  # of ComfyUI's BinaryEventTypes
+
 Prompt = dict[str, dict[str, Any]]
 Progress = Callable[[str, int, int], None]
 
@@ -51,10 +54,14 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Result:
-    """One prompt that went through: outputs and pictures by node id, and which nodes ran."""
+    """One prompt that went through: outputs and pictures by node id, and which nodes ran.
+
+    texts: the last text that each node's id was given to show, for the client that queued it.
+    """
 
     outputs: dict[str, dict[str, Any]]
     ran: tuple[str, ...]
+    texts: dict[str, str]
 
     def images(self, node: str) -> list[dict[str, str]]:
         """Return the server's names of the pictures that a node saved or previewed."""
@@ -130,11 +137,11 @@ class Server:
         connection = websocket.create_connection(address, timeout=seconds)
         try:
             prompt_id = self.queue(prompt)
-            ran = _follow(connection, prompt_id, progress, time.monotonic() + seconds)
+            ran, texts = _follow(connection, prompt_id, progress, time.monotonic() + seconds)
         finally:
             connection.close()
         history = self.get(f"/history/{prompt_id}")[prompt_id]
-        return Result(history["outputs"], ran)
+        return Result(history["outputs"], ran, texts)
 
     def fetch(self, image: dict[str, str]) -> bytes:
         """Return the bytes of a picture named by a node's output."""
@@ -316,14 +323,19 @@ def _wait_until_it_answers(server: Server) -> None:
 
 def _follow(
     connection: Any, prompt_id: str, progress: Progress | None, end: float
-) -> tuple[str, ...]:
-    """Read the websocket until the prompt ends; return the ids of the nodes that ran, in order."""
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Read the websocket until the prompt ends.
+
+    Returns the ids of the nodes that ran, in order, and the last text of each node that has one.
+    """
     ran: list[str] = []
+    texts: dict[str, str] = {}
     while True:
         connection.settimeout(max(0.1, end - time.monotonic()))
         message = _receive(connection)
         if isinstance(message, bytes):
-            continue  # a preview picture
+            texts |= _shown_text(message)
+            continue
         event = json.loads(message)
         kind, data = event["type"], event["data"]
         if data.get("prompt_id", prompt_id) != prompt_id:
@@ -336,8 +348,20 @@ def _follow(
             progress(str(data.get("node")), data["value"], data["max"])
         if kind == "executing":
             if data["node"] is None:
-                return tuple(ran)
+                return tuple(ran), texts
             ran.append(data["node"])
+
+
+def _shown_text(message: bytes) -> dict[str, str]:
+    """Return the text of a binary message by its node's id; nothing for a preview picture.
+
+    The layout is that of ComfyUI's `PromptServer.send_progress_text`.
+    """
+    kind, length = struct.unpack_from(">II", message)
+    if kind != TEXT_MESSAGE:
+        return {}
+    node, text = message[8 : 8 + length], message[8 + length :]
+    return {node.decode(): text.decode()}
 
 
 def _receive(connection: Any) -> str | bytes:

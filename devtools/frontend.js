@@ -176,6 +176,27 @@
     })
   }
 
+  /** Nodes that stand in a group and reach out of it, each with how far, in graph units. */
+  function outOfGroups() {
+    const { scale, offset } = window.app.canvas.ds
+    const frame = window.app.canvas.canvas.getBoundingClientRect()
+    const found = []
+    for (const box of boxes()) {
+      const node = window.app.graph.getNodeById(box.id)
+      const drawn = document.querySelector(`[data-node-id="${box.id}"]`)
+      const [left, top] = drawn ? [frame.x / scale + offset[0], frame.y / scale + offset[1]] : [0, 0]
+      for (const group of window.app.graph.groups) {
+        const [x, y, width, height] = group.boundingRect ?? group._bounding
+        const [ownX, ownY] = node.pos
+        if (ownX < x || ownX > x + width || ownY < y || ownY > y + height) continue
+        const right = box.x + box.width - (x + left + width)
+        const below = box.y + box.height - (y + top + height)
+        if (right > 1 || below > 1) found.push(`${box.title} (${box.id}): ${right} right, ${below} below`)
+      }
+    }
+    return found
+  }
+
   async function fit() {
     await command('Comfy.Canvas.FitView')
     await wait(0.6)
@@ -298,7 +319,7 @@
   }
 
   window.faithful = {
-    store, settle, wait, build, forms, load, empty, complaints, boxes, fit, bare, blueprint,
+    store, settle, wait, build, forms, load, empty, complaints, boxes, outOfGroups, fit, bare, blueprint,
     setWidgets, closeDialogs, search, select, command, blueprints, useBlueprint
   }
 })()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..instantid_core.images import rgb_to_images
 from ..instantid_core.plots import plot_curve, plot_layers
 from ..instantid_core.weighting import EASES, LayerWeights, eased, parse_curve
 from . import sockets
+from .showing import shown
 from .sliders import factor_input
 
 POINTS = "points"
@@ -55,7 +56,7 @@ class LayerWeightsNode(io.ComfyNode):
         written = bool(values.strip())
         made = LayerWeights.parsed(values) if written else LayerWeights.of_parts(down, middle, up)
         plot = rgb_to_images(plot_layers(made))
-        return io.NodeOutput(made, plot, ui=ui.PreviewImage(plot, cls=cls))
+        return io.NodeOutput(made, plot, ui=shown(cls, plot))
 
 
 class WeightCurveNode(io.ComfyNode):
@@ -103,7 +104,7 @@ class WeightCurveNode(io.ComfyNode):
     def execute(cls, curve: str, start: float, end: float, points: str = "") -> io.NodeOutput:
         made = parse_curve(points) if curve == POINTS else eased(curve, start, end)
         plot = rgb_to_images(plot_curve(made))
-        return io.NodeOutput(made, plot, ui=ui.PreviewImage(plot, cls=cls))
+        return io.NodeOutput(made, plot, ui=shown(cls, plot))
 
 
 NODES: list[type[io.ComfyNode]] = [LayerWeightsNode, WeightCurveNode]

@@ -165,6 +165,8 @@ def carry_person(
             f"The weight of this conditioning's person is {weight:g}. Wanted: 0 or more, or "
             f"{rows.AS_ON_MODEL:g} for the weight of the person on the model."
         )
+    if weight == 0:
+        tell("The weight is 0: where this conditioning works, the adapter draws nobody.")
     conditioning = checks.conditioning(conditioning, "conditioning")
     person = rows.CarriedPerson(own, weight, current_node())
     return [

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...instantid_core.host.legacy.old_pack import AVERAGE, OldSettings, apply_old_pack
+from ...instantid_core.host.on_node import told_on_node
 from .. import sockets
 from . import inputs
 
@@ -115,6 +116,7 @@ class ApplyInstantID(_AllInOne):
         return inputs.first_weeks(image_features, attn_mask)
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         instantid: Any,
@@ -173,6 +175,7 @@ class ApplyInstantIDAdvanced(_AllInOne):
         return inputs.first_weeks(image_features, attn_mask)
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         instantid: Any,

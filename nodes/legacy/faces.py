@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ...instantid_core.faces import AUTO, DEFAULT_PACK, find_pack, open_analyzer
 from ...instantid_core.host.legacy.old_pack import draw_found_keypoints
-from ...instantid_core.log import log
+from ...instantid_core.host.on_node import told_on_node
+from ...instantid_core.log import warn
 from .. import folders, sockets
 from . import inputs
 
@@ -47,6 +48,7 @@ class InstantIDFaceAnalysis(io.ComfyNode):
         return True
 
     @classmethod
+    @told_on_node
     def execute(cls, provider: str) -> io.NodeOutput:
         return io.NodeOutput(*cls.load_insight_face(provider))
 
@@ -54,7 +56,7 @@ class InstantIDFaceAnalysis(io.ComfyNode):
     def load_insight_face(cls, provider: str) -> tuple[Any]:
         """Return (analyzer,); for Python callers, as in the old pack."""
         if provider not in tuple(PROVIDERS):
-            log.warning("The provider %s is unknown; the analyzer takes what is there.", provider)
+            warn(f"The provider {provider} is unknown; the analyzer takes what is there.")
             provider = AUTO
         pack = find_pack(DEFAULT_PACK, folders.face_pack_folders())
         return (open_analyzer(pack, PROVIDERS.get(provider, AUTO)),)
@@ -81,6 +83,7 @@ class FaceKeypointsPreprocessor(io.ComfyNode):
         )
 
     @classmethod
+    @told_on_node
     def execute(cls, faceanalysis: Any, image: Tensor) -> io.NodeOutput:
         return io.NodeOutput(*cls.preprocess_image(faceanalysis, image))
 

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ...instantid_core import checks
 from ...instantid_core.host.legacy.old_pack import AVERAGE, COMBINES
-from ...instantid_core.log import log
+from ...instantid_core.log import warn
 
 CATEGORY = "InstantID/old nodes"
 ABSENT = object()  # tells an input that is not there from one that is connected
@@ -45,13 +45,9 @@ class Slider:
         """Return `value` within the declared range."""
         within = min(max(checks.number(value, self.id), self.min), self.max)
         if within != value:
-            log.warning(
-                "%s is %s; an old node takes %s to %s, so it runs with %s.",
-                self.id,
-                value,
-                self.min,
-                self.max,
-                within,
+            warn(
+                f"{self.id} is {value}; an old node takes {self.min} to {self.max}, so it runs "
+                f"with {within}."
             )
         return within
 
@@ -127,10 +123,9 @@ def known_combine(combine_embeds: str) -> str:
     """Return a way of combining that exists; an unknown one is replaced with a note."""
     if combine_embeds in COMBINES:
         return combine_embeds
-    log.warning(
-        "combine_embeds is %s; known are %s, so the node runs with average.",
-        checks.shown(combine_embeds),
-        ", ".join(COMBINES),
+    warn(
+        f"combine_embeds is {checks.shown(combine_embeds)}; known are {', '.join(COMBINES)}, so "
+        "the node runs with average."
     )
     return AVERAGE
 

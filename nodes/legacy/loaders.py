@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ...instantid_core.host import load_adapter
 from ...instantid_core.host.loading import Adapter
+from ...instantid_core.host.on_node import told_on_node
 from .. import folders, sockets
 from . import inputs
 
@@ -41,6 +42,7 @@ class InstantIDModelLoader(io.ComfyNode):
         return folders.adapter_problem(instantid_file)
 
     @classmethod
+    @told_on_node
     def execute(cls, instantid_file: str) -> io.NodeOutput:
         return io.NodeOutput(*cls.load_model(instantid_file))
 

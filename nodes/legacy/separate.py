@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...instantid_core.host.legacy.old_pack import apply_old_controlnet, patch_old_attention
+from ...instantid_core.host.on_node import told_on_node
 from .. import sockets
 from . import inputs
 
@@ -51,6 +52,7 @@ class InstantIDAttentionPatch(io.ComfyNode):
         return True
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         instantid: Any,
@@ -142,6 +144,7 @@ class ApplyInstantIDControlNet(io.ComfyNode):
         return True
 
     @classmethod
+    @told_on_node
     def execute(
         cls,
         face_embeds: Any,

@@ -40,6 +40,7 @@ def test_an_example_opens_without_a_complaint_converts_to_its_api_form_and_runs(
     frontend.screenshot(SCREENSHOTS / frontend.renderer / f"{path.stem}.png")
     assert frontend.complaints() == []
     assert overlapping(frontend.call("boxes")) == []
+    assert frontend.call("outOfGroups") == []
     assert frontend.api_form() == read(path.parent / "api" / path.name)
     frontend.call("setWidgets", QUICK)
     entry = frontend.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from faithful_instantid.devtools.frontend import Frontend
 
 from .conftest import ROOT, SCREENSHOTS
@@ -45,3 +46,15 @@ def test_the_blueprint_is_one_node_that_runs(frontend: Frontend) -> None:
     ]
     assert any("images" in output for output in entry["outputs"].values())
     assert frontend.complaints() == []
+
+
+def test_the_blueprint_needs_only_a_photo_and_a_prompt(frontend: Frontend) -> None:
+    """At its own size and steps: nothing else is set."""
+    if frontend.renderer == "vue":
+        pytest.skip("the same prompt as from the classic canvas, which the tests above show")
+    path = ROOT / "subgraphs" / f"{BLUEPRINT}.json"
+    frontend.call("useBlueprint", json.loads(path.read_text(encoding="utf-8")), "example.png")
+    frontend.call("setWidgets", {"prompt": "a sailor with a red cap"})
+    entry = frontend.run()
+    assert entry["status"]["status_str"] == "success"
+    assert any("images" in output for output in entry["outputs"].values())

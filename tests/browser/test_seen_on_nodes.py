@@ -20,6 +20,17 @@ SEEN = """(type) => {
     return { text, types: images.map((one) => one.type) }
 }"""
 
+# Lead the photo three times into the keypoints.
+THREE_FRAMES = """() => {
+    const find = (type) => window.app.graph.nodes.find((node) => node.type === type)
+    const repeat = window.LiteGraph.createNode('RepeatImageBatch')
+    window.app.graph.add(repeat)
+    repeat.widgets.find((widget) => widget.name === 'amount').value = 3
+    find('LoadImage').connect(0, repeat, 0)
+    const keypoints = find('IID_FaceKeypoints')
+    repeat.connect(0, keypoints, keypoints.inputs.findIndex((input) => input.name === 'image'))
+}"""
+
 
 def seen(frontend: Frontend, kind: str) -> dict[str, Any]:
     return frontend.page.evaluate(SEEN, kind)
@@ -42,3 +53,16 @@ def test_text_and_picture_stand_on_the_node_and_yesterdays_warning_goes(
     frontend.run()
     text = seen(frontend, "IID_Apply")["text"]
     assert "after its end" not in text and text
+
+
+def test_what_a_sampling_finds_stands_on_the_apply_node(frontend: Frontend) -> None:
+    frontend.load(json.loads(BASIC.read_text(encoding="utf-8")), "sampled")
+    frontend.call("setWidgets", {**QUICK, "batch_size": 2})
+    frontend.page.evaluate(THREE_FRAMES)
+    frontend.run()
+    text = seen(frontend, "IID_Apply")["text"]
+    assert "The keypoints have 3 frames, the latent batch has 2" in text, text
+    frontend.call("setWidgets", {"batch_size": 3})
+    frontend.run()
+    text = seen(frontend, "IID_Apply")["text"]
+    assert text and "latent batch" not in text

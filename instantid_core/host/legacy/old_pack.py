@@ -21,7 +21,7 @@ from ...faces import FaceAnalyzer, FoundFace, as_analyzer
 from ...identity import Identity, NoIdentity
 from ...images import Picture, image_batch, to_pictures
 from ...keypoints import draw_keypoints
-from ...log import log
+from ...log import tell, warn
 from ...unet_layout import SLOTS
 from ..adapter_terms import apply_adapter
 from ..encode import encode_identity
@@ -126,7 +126,7 @@ def apply_old_controlnet(
     image_kps: (B, H, W, C), drawn keypoints.
     """
     if isinstance(face_embeds, NoIdentity):
-        log.info("IdentityNet is not applied: %s", face_embeds.reason)
+        tell(f"IdentityNet is not applied: {face_embeds.reason}")
         return positive, negative
     contexts = _contexts(face_embeds)
     if strength == 0:
@@ -153,7 +153,7 @@ def draw_found_keypoints(analysis: Any, image: Tensor) -> Tensor:
     image = image_batch(image)
     drawn = _drawn(analysis, image)
     if drawn is None:
-        log.warning("No face was found in the picture: the keypoint picture stays black.")
+        warn("No face was found in the picture: the keypoint picture stays black.")
         return torch.zeros_like(image)
     return drawn
 
@@ -206,9 +206,9 @@ def _hint(analysis: Any, image: Tensor, image_kps: Tensor | None) -> Tensor:
     if drawn is not None:
         return drawn
     if image_kps is None:
-        log.warning("No face was found in the first photo: IdentityNet is shown no keypoints.")
+        warn("No face was found in the first photo: IdentityNet is shown no keypoints.")
         return torch.zeros_like(image[:1, ..., :3])
-    log.warning("No face was found in image_kps: it is used as drawn keypoints, as it is.")
+    warn("No face was found in image_kps: it is used as drawn keypoints, as it is.")
     return image_kps[..., :3]
 
 
@@ -244,11 +244,8 @@ def _largest_faces(analyzer: FaceAnalyzer, image: Tensor) -> list[tuple[Picture,
         if (face := _largest_face(analyzer, picture)) is not None
     ]
     if 0 < len(found) < len(pictures):
-        log.warning(
-            "%d of %d pictures have no face; they are left out.",
-            len(pictures) - len(found),
-            len(pictures),
-        )
+        missing = len(pictures) - len(found)
+        warn(f"{missing} of {len(pictures)} pictures have no face; they are left out.")
     return found
 
 
@@ -261,12 +258,10 @@ def _largest_face(analyzer: FaceAnalyzer, picture: Picture) -> FoundFace | None:
     if not wider.faces:
         return None
     height, width = picture.shape[:2]
-    log.warning(
-        "As the old pack looks (sizes %s) no face is found in the picture of %dx%d. A wider "
-        "search found one, which is taken; the old pack would have found nobody.",
-        ", ".join(search.tried),
-        width,
-        height,
+    warn(
+        f"As the old pack looks (sizes {', '.join(search.tried)}) no face is found in the picture "
+        f"of {width}x{height}. A wider search found one, which is taken; the old pack would have "
+        "found nobody."
     )
     return wider.faces[0]
 

@@ -1,0 +1,354 @@
+"""Put deliberate faults into the product, one at a time, and see whether the tests notice.
+
+    python3 devtools/mutants.py [FILE ...] [--sample N] [--seed N] [--changed REV] [--most N]
+        [--survivors] [--results FILE]
+
+Each fault is tried in a copy of the checkout against the test files that claim its module in
+tests/claims.toml, those of the tiers core and host. FILE: all faults of these modules. --sample: at
+random, at least ten from every module of more than 150 lines, at least N in all; the seed says
+which. --changed: only modules that differ from a commit. --most: at most so many, the first of the
+sample. --survivors: those that went unnoticed, again. Results are kept in .dev/mutants.jsonl, line
+by line; what stands there is not tried again. The last lines list what nobody noticed; the exit
+code is 1 if there is any.
+Operators are those of Cosmic Ray and, for the wiring between functions, of `argument_faults`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import fnmatch
+import hashlib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import env
+import tomllib
+
+ROOT = env.ROOT
+RESULTS = env.STATE / "mutants.jsonl"
+PRODUCT = ("nodes", "instantid_core")
+LONG, LEAST = 150, 10  # lines of a module, and how many of its faults a sample has at least
+SECONDS = 900  # for the tests of one fault; what takes longer is noticed
+# Slow to import, and the same for every fault: done once, before processes are split off.
+PRELOADED = (
+    *("cv2", "insightface", "onnx", "onnxruntime", "pytest", "scipy", "safetensors.torch"),
+    *("comfy.controlnet", "comfy.sd", "comfy.samplers", "comfy_api.latest", "folder_paths"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a fault goes: the `occurrence`-th place of a module that an operator can change."""
+
+    module: str
+    operator: str
+    occurrence: int
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault. line, before, after: what it changes. code: the whole module with it."""
+
+    place: Place
+    line: int
+    before: str
+    after: str
+    code: str
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(f"{self.place.module}\n{self.code}".encode()).hexdigest()[:16]
+
+
+def modules() -> list[str]:
+    """Return every module of the product, as a path from the checkout's root."""
+    found = (path for room in PRODUCT for path in (ROOT / room).rglob("*.py"))
+    return sorted(path.relative_to(ROOT).as_posix() for path in found)
+
+
+def claims(module: str) -> list[str]:
+    """Return the test files that claim a module, in the order in which they are run."""
+    table = tomllib.loads((ROOT / "tests" / "claims.toml").read_text(encoding="utf-8"))
+    found: list[str] = []
+    for pattern, files in table.items():
+        if fnmatch.fnmatch(module, pattern) and module.count("/") == pattern.count("/"):
+            found += [f"tests/{file}" for file in files if f"tests/{file}" not in found]
+    return found
+
+
+def operators() -> dict[str, Any]:
+    """Return what makes faults, by name."""
+    from argument_faults import ARGUMENT_FAULTS
+    from cosmic_ray.operators.provider import OperatorProvider
+
+    provider = OperatorProvider()
+    needs_names = ("VariableReplacer", "VariableInserter")
+    known = {name: provider[name] for name in provider if name not in needs_names}
+    return {name: made() for name, made in {**known, **ARGUMENT_FAULTS}.items()}
+
+
+def places(module: str) -> list[Place]:
+    """Return every place of a module at which a fault can be made."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+
+    nodes = list(ast_nodes(get_ast((ROOT / module).read_text(encoding="utf-8"))))
+    return [
+        Place(module, name, number)
+        for name, operator in operators().items()
+        for number in range(sum(len(list(operator.mutation_positions(node))) for node in nodes))
+    ]
+
+
+def mutant_at(place: Place) -> Mutant | None:
+    """Return the fault at a place; None if the code means the same with it, or nothing at all."""
+    from cosmic_ray.mutating import mutate_code
+
+    source = (ROOT / place.module).read_text(encoding="utf-8")
+    code = mutate_code(source, operators()[place.operator], place.occurrence)
+    if code is None:
+        return None
+    try:
+        if meaning(code) == meaning(source):
+            return None
+    except SyntaxError:
+        return None
+    pairs = zip(source.splitlines(), code.splitlines(), strict=False)
+    for number, (before, after) in enumerate(pairs, 1):
+        if before != after:
+            return Mutant(place, number, before.strip(), after.strip(), code)
+    return None
+
+
+def meaning(code: str) -> str:
+    """Return a module without what cannot matter when it runs: annotations and docstrings."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant(None)
+    return ast.dump(tree)
+
+
+def sampled(found: Sequence[str], least: int, seed: int) -> Iterator[Mutant]:
+    """Choose faults at random, without an end for the whole: the caller stops at its number.
+
+    At least LEAST from every long module come first, in a random order of their own.
+    """
+    dice = random.Random(seed)
+    first: list[Mutant] = []
+    rest: list[Place] = []
+    for module in found:
+        own = places(module)
+        dice.shuffle(own)
+        is_long = len((ROOT / module).read_text(encoding="utf-8").splitlines()) > LONG
+        wanted = LEAST if is_long else 0
+        while own and wanted:
+            mutant = mutant_at(own.pop())
+            if mutant is not None:
+                first.append(mutant)
+                wanted -= 1
+        rest += own
+    dice.shuffle(first)
+    dice.shuffle(rest)
+    yield from first
+    more = (mutant for place in rest if (mutant := mutant_at(place)) is not None)
+    for _ in range(least - len(first)):
+        yield next(more)
+
+
+def changed_since(revision: str) -> list[str]:
+    """Return the product's modules that differ from a commit."""
+    command = ["git", "diff", "--name-only", revision, "--", *PRODUCT]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in done.stdout.split() if name in modules()]
+
+
+class Trials:
+    """A copy of the checkout in which faults are tried, each in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.copy = folder / "checkout"
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file():
+                place = self.copy / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, place)
+        self.log = folder / "pytest.log"
+        self._sound: dict[tuple[str, ...], float] = {}
+
+    def seconds_of(self, files: Sequence[str]) -> float:
+        """Return how long test files take without a fault. SystemExit if they do not pass."""
+        key = tuple(files)
+        if key not in self._sound:
+            begun = time.monotonic()
+            if not self.pass_(files):
+                raise SystemExit(f"Without a fault {files} fail:\n{self.log.read_text()[-3000:]}")
+            self._sound[key] = time.monotonic() - begun
+        return self._sound[key]
+
+    def is_noticed(self, mutant: Mutant, files: Sequence[str]) -> bool:
+        """Tell whether the tests fail, or hang, with a fault."""
+        place = self.copy / mutant.place.module
+        sound = place.read_text(encoding="utf-8")
+        try:
+            place.write_text(mutant.code, encoding="utf-8")
+            return not self.pass_(files)
+        finally:
+            place.write_text(sound, encoding="utf-8")
+
+    def pass_(self, files: Sequence[str]) -> bool:
+        """Run test files in a process split off from this one; tell whether all of them pass."""
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            os._exit(self._pytest(files))
+        end = time.monotonic() + SECONDS
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status) == 0
+            if time.monotonic() > end:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return False
+            time.sleep(0.05)
+
+    def _pytest(self, files: Sequence[str]) -> int:
+        import pytest
+
+        os.chdir(self.copy)
+        sys.dont_write_bytecode = True  # a fault and its absence may be written in one second
+        with self.log.open("wb") as log:
+            for stream in (1, 2):
+                os.dup2(log.fileno(), stream)
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=300"]
+            return int(pytest.main([*options, *files]))
+
+
+def preload(comfyui: str) -> None:
+    """Import what every trial needs, so that the processes split off have it already."""
+    sys.path.insert(0, comfyui)
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+    sys.argv = ["pytest", "--cpu"]
+    importlib.import_module("comfy.options").enable_args_parsing()
+    import torch
+
+    torch.set_num_threads(1)  # threads do not survive the split
+    for name in PRELOADED:
+        importlib.import_module(name)
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what was found out before, by the key of the fault."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {entry["key"]: entry for entry in map(json.loads, lines)}
+
+
+def try_all(mutants: Iterable[Mutant], path: Path, *, again: bool) -> list[dict[str, Any]]:
+    """Try faults that were not tried before; return what is known of each of them."""
+    known = read(path)
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        trials = Trials(Path(folder))
+        for number, mutant in enumerate(mutants, 1):
+            entry = None if again else known.get(mutant.key)
+            if entry is None:
+                files = claims(mutant.place.module)
+                trials.seconds_of(files)
+                begun = time.monotonic()
+                noticed = trials.is_noticed(mutant, files)
+                seconds = round(time.monotonic() - begun, 1)
+                entry = {**asdict(mutant.place), "key": mutant.key, "noticed": noticed}
+                entry |= {"line": mutant.line, "before": mutant.before, "after": mutant.after}
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({**entry, "seconds": seconds}) + "\n")
+                print(f"{number}: {told(entry)} ({seconds} s)", flush=True)
+            found.append(entry)
+    return found
+
+
+def told(entry: dict[str, Any]) -> str:
+    verdict = "noticed " if entry["noticed"] else "SURVIVED"
+    where = f"{entry['module']}:{entry['line']}"
+    return f"{verdict} {where} {entry['before']}  ->  {entry['after'] or '(nothing)'}"
+
+
+def chosen(options: argparse.Namespace) -> Iterator[Mutant]:
+    """Yield the faults that the command line asks for."""
+    asked = [Path(file).resolve().relative_to(ROOT).as_posix() for file in options.files]
+    if options.survivors:
+        old = [entry for entry in read(options.results).values() if not entry["noticed"]]
+        named = (Place(e["module"], e["operator"], e["occurrence"]) for e in old)
+        again = (mutant for place in named if (mutant := mutant_at(place)) is not None)
+        keys = {entry["key"] for entry in old}
+        yield from (mutant for mutant in again if mutant.key in keys)
+        return
+    found = changed_since(options.changed) if options.changed else asked or modules()
+    if options.sample:
+        yield from sampled(found, options.sample, options.seed)
+        return
+    every = [place for module in found for place in places(module)]
+    if options.changed:
+        random.Random(options.seed).shuffle(every)
+    yield from (mutant for place in every if (mutant := mutant_at(place)) is not None)
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    parser.add_argument("--sample", type=int, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--changed", metavar="REV")
+    parser.add_argument("--most", type=int, metavar="N")
+    parser.add_argument("--survivors", action="store_true")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parsed(arguments)
+    if "COMFYUI_PATH" not in os.environ:
+        ready = env.ensure()
+        variables = {**os.environ, "COMFYUI_PATH": str(ready.comfyui), "OMP_NUM_THREADS": "1"}
+        command = [str(ready.python), __file__, *(arguments or sys.argv[1:])]
+        return subprocess.run(command, env=variables, check=False).returncode
+    mutants = list(chosen(options))
+    tried = mutants if options.most is None else mutants[: options.most]
+    preload(os.environ["COMFYUI_PATH"])
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    found = try_all(tried, options.results, again=options.survivors)
+    survivors = [entry for entry in found if not entry["noticed"]]
+    print(
+        f"\n{len(found)} faults, {len(survivors)} unnoticed, {len(mutants) - len(tried)} left out"
+    )
+    for entry in survivors:
+        print(told(entry))
+    return bool(survivors)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
