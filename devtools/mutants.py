@@ -1,15 +1,15 @@
 """Put deliberate faults into the product, one at a time, and see whether the tests notice.
 
     python3 devtools/mutants.py [FILE ...] [--sample N] [--seed N] [--changed REV] [--most N]
-        [--survivors] [--results FILE]
+        [--minutes N] [--survivors] [--results FILE]
 
 Each fault is tried in a copy of the checkout against the test files that claim its module in
 tests/claims.toml, those of the tiers core and host. FILE: all faults of these modules. --sample: at
 random, at least ten from every module of more than 150 lines, at least N in all; the seed says
 which. --changed: only modules that differ from a commit. --most: at most so many, the first of the
 sample. --survivors: those that went unnoticed, again. Results are kept in .dev/mutants.jsonl, line
-by line; what stands there is not tried again. The last lines list what nobody noticed; the exit
-code is 1 if there is any.
+by line; what stands there is not tried again. The last lines list what nobody noticed: a test is
+missing, or the fault changes nothing; that is for people to judge, so the exit code is 0.
 Operators are those of Cosmic Ray and, for the wiring between functions, of `argument_faults`.
 """
 
@@ -20,6 +20,7 @@ import ast
 import fnmatch
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import random
@@ -169,15 +170,15 @@ def sampled(found: Sequence[str], least: int, seed: int) -> Iterator[Mutant]:
     dice.shuffle(first)
     dice.shuffle(rest)
     yield from first
-    more = (mutant for place in rest if (mutant := mutant_at(place)) is not None)
-    for _ in range(least - len(first)):
-        yield next(more)
+    yield from itertools.islice(made(rest), max(0, least - len(first)))
 
 
 def changed_since(revision: str) -> list[str]:
     """Return the product's modules that differ from a commit."""
     command = ["git", "diff", "--name-only", revision, "--", *PRODUCT]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"Nothing to compare with: {done.stderr.strip().splitlines()[0]}")
     return [name for name in done.stdout.split() if name in modules()]
 
 
@@ -268,13 +269,20 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
     return {entry["key"]: entry for entry in map(json.loads, lines)}
 
 
-def try_all(mutants: Iterable[Mutant], path: Path, *, again: bool) -> list[dict[str, Any]]:
-    """Try faults that were not tried before; return what is known of each of them."""
+def try_all(
+    mutants: Iterable[Mutant], path: Path, *, again: bool, end: float
+) -> list[dict[str, Any]]:
+    """Try faults that were not tried before; return what is known of each of them.
+
+    end: when to begin no other one, in seconds of time.monotonic.
+    """
     known = read(path)
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         trials = Trials(Path(folder))
         for number, mutant in enumerate(mutants, 1):
+            if time.monotonic() > end:
+                break
             entry = None if again else known.get(mutant.key)
             if entry is None:
                 files = claims(mutant.place.module)
@@ -297,24 +305,26 @@ def told(entry: dict[str, Any]) -> str:
     return f"{verdict} {where} {entry['before']}  ->  {entry['after'] or '(nothing)'}"
 
 
-def chosen(options: argparse.Namespace) -> Iterator[Mutant]:
-    """Yield the faults that the command line asks for."""
-    asked = [Path(file).resolve().relative_to(ROOT).as_posix() for file in options.files]
+def made(found: Iterable[Place]) -> Iterator[Mutant]:
+    """Yield the faults at places, one after the other: making one takes a moment."""
+    return (mutant for place in found if (mutant := mutant_at(place)) is not None)
+
+
+def chosen(options: argparse.Namespace) -> tuple[Iterator[Mutant], int]:
+    """Return the faults that the command line asks for, and how many there are at most."""
     if options.survivors:
         old = [entry for entry in read(options.results).values() if not entry["noticed"]]
-        named = (Place(e["module"], e["operator"], e["occurrence"]) for e in old)
-        again = (mutant for place in named if (mutant := mutant_at(place)) is not None)
+        named = [Place(e["module"], e["operator"], e["occurrence"]) for e in old]
         keys = {entry["key"] for entry in old}
-        yield from (mutant for mutant in again if mutant.key in keys)
-        return
+        return (mutant for mutant in made(named) if mutant.key in keys), len(named)
+    asked = [Path(file).resolve().relative_to(ROOT).as_posix() for file in options.files]
     found = changed_since(options.changed) if options.changed else asked or modules()
     if options.sample:
-        yield from sampled(found, options.sample, options.seed)
-        return
+        return sampled(found, options.sample, options.seed), options.sample
     every = [place for module in found for place in places(module)]
     if options.changed:
         random.Random(options.seed).shuffle(every)
-    yield from (mutant for place in every if (mutant := mutant_at(place)) is not None)
+    return made(every), len(every)
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -324,30 +334,34 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--changed", metavar="REV")
     parser.add_argument("--most", type=int, metavar="N")
+    parser.add_argument("--minutes", type=float, default=float("inf"), metavar="N")
     parser.add_argument("--survivors", action="store_true")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; return the exit code."""
     options = parsed(arguments)
     if "COMFYUI_PATH" not in os.environ:
         ready = env.ensure()
         variables = {**os.environ, "COMFYUI_PATH": str(ready.comfyui), "OMP_NUM_THREADS": "1"}
         command = [str(ready.python), __file__, *(arguments or sys.argv[1:])]
         return subprocess.run(command, env=variables, check=False).returncode
-    mutants = list(chosen(options))
-    tried = mutants if options.most is None else mutants[: options.most]
-    preload(os.environ["COMFYUI_PATH"])
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    found = try_all(tried, options.results, again=options.survivors)
+    end = time.monotonic() + 60 * options.minutes
+    mutants, count = chosen(options)
+    found: list[dict[str, Any]] = []
+    if count:
+        preload(os.environ["COMFYUI_PATH"])
+        options.results.parent.mkdir(parents=True, exist_ok=True)
+        first = itertools.islice(mutants, options.most)
+        found = try_all(first, options.results, again=options.survivors, end=end)
     survivors = [entry for entry in found if not entry["noticed"]]
-    print(
-        f"\n{len(found)} faults, {len(survivors)} unnoticed, {len(mutants) - len(tried)} left out"
-    )
+    left = max(0, count - len(found))
+    print(f"\n{len(found)} faults, {len(survivors)} unnoticed, {left} left out")
     for entry in survivors:
         print(told(entry))
-    return bool(survivors)
+    return 0
 
 
 if __name__ == "__main__":

@@ -89,21 +89,11 @@ def test_every_node_that_makes_faces_or_masks_shows_them(server: Server) -> None
         assert 0.001 < (picture.max(-1) > 64).mean() < 1
 
 
-def test_people_from_photos_show_the_numbered_faces(server: Server) -> None:
-    prompt = workflow("instantid_two_people")
-    result = server.run(prompt)
-    for key, node in prompt.items():
-        if node["class_type"] == "IID_PersonFromPhotos":
-            assert looked_at(server, result, key)
-            assert "person" in result.texts[key].lower()
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"weight": 0.0, "strength": 0.0}, (" is 0.",)),
         ({"start_percent": 0.8, "end_percent": 0.2}, ("it starts at 0.8, after its end at 0.2.",)),
-        ({"mask": True}, ("its mask is empty.",)),
     ],
 )
 def test_what_is_not_applied_says_so_on_its_node_and_the_next_run_that_it_is(
@@ -113,13 +103,23 @@ def test_what_is_not_applied_says_so_on_its_node_and_the_next_run_that_it_is(
     node = node_id(prompt, "IID_Apply")
     before = dict(prompt[node]["inputs"])
     prompt[node]["inputs"].update(change)
-    if "mask" in change:  # a photo without transparency has an empty mask
-        prompt[node]["inputs"]["mask"] = [node_id(prompt, "LoadImage"), 1]
     text = server.run(prompt).texts[node]
     assert text.count("not applied") == 2
     assert all(words in text for words in said)
     prompt[node]["inputs"] = {**before, "weight": 0.77}
     assert "not applied" not in server.run(prompt).texts[node]
+
+
+def test_the_empty_mask_of_a_photo_without_transparency_is_said_at_both_nodes(
+    server: Server,
+) -> None:
+    prompt = workflow("instantid_separate_nodes")
+    nodes = [node_id(prompt, kind) for kind in ("IID_ApplyAdapter", "IID_ApplyIdentityNet")]
+    for node in nodes:
+        prompt[node]["inputs"]["mask"] = [node_id(prompt, "LoadImage"), 1]
+    texts = server.run(prompt).texts
+    assert all("not applied" in texts[node] for node in nodes)
+    assert all("its mask is empty." in texts[node] for node in nodes)
 
 
 def test_no_keypoints_is_said_at_the_apply_node(server: Server) -> None:

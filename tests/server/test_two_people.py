@@ -74,3 +74,13 @@ def test_portraits_that_change_places_give_another_picture(photographed: Server)
     one = drawn(photographed, couple("anna.png", "bert.png"))
     other = drawn(photographed, couple("bert.png", "anna.png"))
     assert np.abs(one - other).mean() > 0.1
+
+
+def test_each_person_shows_the_numbered_faces_and_says_who_is_who(photographed: Server) -> None:
+    prompt = couple("anna.png", "bert.png")
+    result = photographed.run(prompt)
+    nodes = [key for key, n in prompt.items() if n["class_type"] == "IID_PersonFromPhotos"]
+    for number, key in enumerate(sorted(nodes, key=lambda k: "people" in prompt[k]["inputs"]), 1):
+        (shown,) = result.images(key)
+        assert shown["type"] == "temp"
+        assert f"person {number} of the list" in result.texts[key]
