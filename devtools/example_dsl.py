@@ -9,6 +9,13 @@ from typing import Any
 # Graph units. A column is a coloured group; its nodes stand one below the other.
 # The Vue renderer draws the nodes of packs taller than the classic one, by `packExtra`.
 LAYOUT = {"gap": 40, "margin": 20, "title": 40, "columnGap": 40, "packExtra": 30}
+# Room below the widgets for what a node shows once it has run: a text, and a picture.
+TEXT, PICTURE = 70, 290
+SHOWING = (
+    *("IID_EncodeFace", "IID_FaceKeypoints", "IID_DrawKeypoints", "IID_TransformKeypoints"),
+    *("IID_PlaceKeypoints", "IID_FaceRegionMask", "IID_PersonFromPhotos", "IID_LoadIdentity"),
+    *("IID_LayerWeights", "IID_WeightCurve"),
+)
 SIZES = {
     "LoadImage": (320, 360),
     "SaveImage": (420, 480),
@@ -19,6 +26,13 @@ SIZES = {
 NARROW = (320, 0)
 COLOURS = ("#3f789e", "#8a6d3b", "#4f7d53", "#6b5b95", "#88524f", "#3f789e", "#4f7d53")
 NAMESPACE = uuid.UUID("6f3b4a52-0c5e-4d0e-9a53-1f1b7f1d7a10")
+
+
+def room_for(type: str) -> int:
+    """Return how much taller a node is made, in graph units, for what it will show."""
+    if not type.startswith("IID_"):
+        return 0
+    return TEXT + (PICTURE if type in SHOWING else 0)
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,7 @@ class Graph:
                 "group": self.groups[-1]["key"],
                 "title": title,
                 "size": list(box or SIZES.get(type, NARROW)),
+                "room": room_for(type),
                 "models": models or [],
                 "links": links,
                 "widgets": {n: v for n, v in inputs.items() if n not in links},

@@ -66,7 +66,7 @@
       for (const step of members) {
         const node = nodes[step.key]
         const extra = step.type.startsWith('IID_') ? packExtra : 0
-        node.setSize([width, Math.max(node.computeSize()[1] + extra, step.size[1])])
+        node.setSize([width, Math.max(node.computeSize()[1] + extra + step.room, step.size[1])])
         node.pos = [left, top + title]
         top += title + node.size[1] + gap
       }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from faithful_instantid.devtools.frontend import Frontend
 
 from .conftest import ROOT, SCREENSHOTS
 from .old_workflow import old_workflow
 
 BLUEPRINT = "Portrait from one photo"
+QUICK = {"steps": 1, "width": 256, "height": 256}  # only to be quick: all else is as it comes
 
 
 def test_a_workflow_of_the_old_pack_opens_and_runs_unchanged(frontend: Frontend) -> None:
@@ -39,22 +39,15 @@ def test_the_blueprint_is_one_node_that_runs(frontend: Frontend) -> None:
     frontend.call("fit")
     frontend.screenshot(SCREENSHOTS / frontend.renderer / "blueprint.png")
     assert frontend.complaints() == []
-    frontend.call("setWidgets", {"steps": 1, "width": 256, "height": 256})
+    frontend.call("setWidgets", {"prompt": "a sailor with a red cap", **QUICK})
+    api = frontend.api_form()
+    (apply,) = (node["inputs"] for node in api.values() if node["class_type"] == "IID_Apply")
+    assert (apply["weight"], apply["strength"], apply["face_region"]) == (0.8, 0.8, True)
+    texts = [node["inputs"]["text"] for node in api.values() if "text" in node["inputs"]]
+    assert "a sailor with a red cap" in texts
     entry = frontend.run()
     assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1][1][
         "exception_message"
     ]
     assert any("images" in output for output in entry["outputs"].values())
     assert frontend.complaints() == []
-
-
-def test_the_blueprint_needs_only_a_photo_and_a_prompt(frontend: Frontend) -> None:
-    """At its own size and steps: nothing else is set."""
-    if frontend.renderer == "vue":
-        pytest.skip("the same prompt as from the classic canvas, which the tests above show")
-    path = ROOT / "subgraphs" / f"{BLUEPRINT}.json"
-    frontend.call("useBlueprint", json.loads(path.read_text(encoding="utf-8")), "example.png")
-    frontend.call("setWidgets", {"prompt": "a sailor with a red cap"})
-    entry = frontend.run()
-    assert entry["status"]["status_str"] == "success"
-    assert any("images" in output for output in entry["outputs"].values())
