@@ -48,7 +48,7 @@ you run into a folder and try them yourself:
 | slots | InstantID is called in all 70 cross-attention layers |
 | roles | the face is in the positive and nowhere else, computed from pictures at CFG 1, 2 and 3 |
 | like | the same picture another way: tile batch 1 and 4, windows or none, the stock node |
-| elsewhere | with a mask at the top left, the bottom right corner is the same as without InstantID |
+| elsewhere | with a mask at the top left, the bottom right corner is as without InstantID |
 | says, logged | the log, or the node that refuses, says what was left out |
 | runs | it runs, and all numbers are finite |
 

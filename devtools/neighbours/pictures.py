@@ -150,6 +150,7 @@ def tiled(method: str, tiles_at_once: int) -> tuple[Step, ...]:
     )
 
 
+REGION = (replace(BOTH[0], inputs={**BOTH[0].inputs, "face_region": True}),)
 LEFT_OUT = "masks and face regions are left out here"
 TILES = (
     *(
@@ -166,8 +167,19 @@ TILES = (
         for name, theirs, ours, checks in (
             ("the adapter", (), ADAPTER, SAMPLED),
             ("a depth net and Apply InstantID", CORE_DEPTH, BOTH, PATCHED),
-            ("the adapter with a mask", (), MASKED_ADAPTER, (RERUN, ABSENCE, says(LEFT_OUT))),
+            ("Apply InstantID in the face region", (), REGION, (RERUN, ABSENCE, says(LEFT_OUT))),
         )
+    ),
+    Combination(
+        USDU,
+        "4 tiles, the adapter alone with a mask",
+        (),
+        (RERUN, ABSENCE, OUR_EFFECT),
+        MASKED_ADAPTER,
+        sample=redrawn(1),
+        scene=LARGE,
+        note="Nobody tells the adapter alone that it is a tile: its mask lies whole over each, as "
+        "the help page says",
     ),
     *(
         Combination(

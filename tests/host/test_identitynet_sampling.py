@@ -8,6 +8,7 @@ from typing import Any
 import comfy.sample
 import pytest
 import torch
+from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from faithful_instantid.devtools import tiny_sdxl
 from faithful_instantid.instantid_core.fitting import standard_face
@@ -125,6 +126,25 @@ def test_kohya_deep_shrink_runs_and_the_residuals_that_fit_still_work(
     for side in SIDES:
         assert torch.isfinite(found[side]).all()
         assert not torch.equal(found[side], without[side])
+
+
+@pytest.mark.parametrize(("node", "with_the_unet"), [(LazyCacheNode, True), (EasyCacheNode, False)])
+def test_lazycache_skips_identitynet_and_easycache_does_not(
+    tiny_model: Any,
+    pair: Pair,
+    make_controlnet: Callable[[str], Any],
+    node: Any,
+    with_the_unet: bool,
+) -> None:
+    """The help pages say so."""
+    steps = 8
+    cached = node.execute(tiny_model, 3.0, 0.0, 1.0, False).result[0]
+    network = make_controlnet("identitynet").control_model
+    unet = tiny_model.model.diffusion_model.middle_block
+    with calls_of(unet) as unet_calls, calls_of(network.middle_block) as net_calls:
+        sample(cached, pair, torch.zeros(1, 4, 16, 12), steps=steps)
+    assert len(unet_calls) < steps
+    assert len(net_calls) == (len(unet_calls) if with_the_unet else steps)
 
 
 def test_tiles_with_hints_of_their_own_run_after_each_other(
