@@ -52,7 +52,8 @@ you run into a folder and try them yourself:
 | says, logged | the log, or the node that refuses, says what was left out |
 | runs | it runs, and all numbers are finite |
 
-"The same" is the same bits of a latent or a picture, unless the line names a difference.
+"The same" is the same bits of a latent or a picture. Where a line names a difference, it is in parts
+of the largest number: rows that are computed in another batch differ in their last bits.
 
 """
 
@@ -90,7 +91,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def line_of(pack: Pack, combination: Combination, verdicts: Sequence[Verdict]) -> Line:
     right = [verdict for verdict in verdicts if verdict.holds]
     wrong = [verdict for verdict in verdicts if not verdict.holds]
-    said = ", ".join(f"{v.check} ({v.said})" if v.said else v.check for v in wrong)
+    reasons = dict.fromkeys(verdict.said for verdict in wrong)
+    said = "; ".join(
+        ", ".join(v.check for v in wrong if v.said == reason) + (f" ({reason})" if reason else "")
+        for reason in reasons
+    )
     if right:
         said += "; right: " if wrong else ""
         said += ", ".join(_short(verdict) for verdict in right)

@@ -28,7 +28,10 @@ def step(node: str, gives: str = "", **inputs: Any) -> Step:
 
 @dataclass(frozen=True)
 class Scene:
-    """What all workflows begin with: sizes in pixels, sampler, and who is in the photo."""
+    """What all workflows begin with.
+
+    Sizes are in pixels. photo: whose face it is. pose: what keypoints and pictures are taken from.
+    """
 
     width: int = 128
     height: int = 192
@@ -37,11 +40,13 @@ class Scene:
     cfg: float = 5.0
     seed: int = 1
     photo: str = "example.png"
+    pose: str = "example.png"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise. within: the largest difference that is still the same; 0 is the same bits.
+    """One promise. within: the largest difference that is still the same, in parts of the
+    largest number; 0 is the same bits.
 
     instead: steps by field of the Combination, for a second workflow that is compared with the
     first. text: what must be in the server's log, or in the message of a node that refuses.

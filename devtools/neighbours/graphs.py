@@ -18,10 +18,11 @@ SCENE = (
     step("CLIPTextEncode", "negative", text="bad"),
     step("EmptyLatentImage", "latent", batch_size="@batch"),
     step("LoadImage", "photo", image="@photo_file"),
-    step("ImageScale", "image", image="@photo", upscale_method="bilinear", crop="center"),
+    step("LoadImage", "pose", image="@pose_file"),
+    step("ImageScale", "image", image="@pose", upscale_method="bilinear", crop="center"),
     step("IID_LoadInstantID", "face_analyzer adapter control_net"),
     step("IID_EncodeFace", "face", image="@photo"),
-    step("IID_FaceKeypoints", "keypoints", image="@photo"),
+    step("IID_FaceKeypoints", "keypoints", image="@pose"),
     step("IID_FaceRegionMask", "mask"),
     step("ControlNetLoader", "depthnet", control_net_name="diffusers_xl_depth_full.safetensors"),
 )
@@ -97,9 +98,9 @@ def prompt_of(nodes: dict[str, Any], of: Combination, variant: Variant) -> tuple
     """Return the prompt of a combination, and the id of the node that says how many slots ran."""
     workflow = Workflow(nodes)
     values = asdict(variant.scene)
-    values["photo_file"] = values.pop("photo")
+    files = {f"{name}_file": values.pop(name) for name in ("photo", "pose")}
     weight = 0.0 if variant.ours == "zero" else WEIGHT
-    workflow.given.update(values, turn=variant.turn, our_weight=weight)
+    workflow.given.update(values, **files, turn=variant.turn, our_weight=weight)
     ours = () if variant.ours == "off" else of.ours
     theirs = () if variant.theirs == "off" else of.theirs
     both = (*ours, *theirs) if variant.theirs == "last" else (*theirs, *ours)

@@ -18,7 +18,7 @@ PACKS = (
 PATCHED = (ORDER, RERUN, ABSENCE, EFFECT, SLOTS)
 SAMPLED = (RERUN, ABSENCE, OUR_EFFECT, SLOTS)
 SOMEBODY = "somebody_else.png"  # a drawn face, which is found wherever it lies
-LARGE = Scene(width=256, height=384)
+LARGE = Scene(width=256, height=384, steps=1)
 VIDEO = Scene(batch=6)
 
 DEPTH = {"control_net": "@depthnet", "image": "@image", "strength": 0.6}

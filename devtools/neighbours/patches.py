@@ -39,12 +39,12 @@ from neighbours.names import (
 )
 
 STYLE = (
-    step("Beside_StyleFile", "ipadapter pos_embed"),
-    step("IPAdapterEmbeds", "model", weight=0.6),
+    step("Beside_StyleFile", "ipadapter pos_embed clip_vision"),
+    step("IPAdapterEmbeds", "model", weight=0.6, clip_vision="@clip_vision"),
 )
 STYLE_AGAIN = (
-    step("Beside_StyleFile", "ipadapter pos_embed", seed=2),
-    step("IPAdapterEmbeds", "model", weight=0.4),
+    step("Beside_StyleFile", "ipadapter pos_embed clip_vision", seed=2),
+    step("IPAdapterEmbeds", "model", weight=0.4, clip_vision="@clip_vision"),
 )
 PULID_PATCH = (step("Beside_PulidPatch", "model"),)
 
@@ -194,10 +194,10 @@ REFERRING = (
 )
 MOVING_MASKS = (step("Beside_FrameMasks", "mask"),)
 MOVING_FACE = (
-    step("Beside_Frames", "frames", image="@photo"),
+    step("Beside_Frames", "frames", image="@pose"),
     step("IID_FaceKeypoints", "keypoints", image="@frames"),
 )
-MOVING = Scene(batch=6, photo=SOMEBODY)
+MOVING = Scene(batch=6, pose=SOMEBODY)
 WINDOWED = (ORDER, RERUN, ABSENCE, OUR_EFFECT, like(1e-5, theirs=EVOLVED))
 VIDEOS = (
     Combination(

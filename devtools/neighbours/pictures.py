@@ -65,19 +65,25 @@ IMPACT_REGIONS = (
     REGIONAL_SAMPLER,
 )
 INSPIRE_REGIONS = (
-    *(PIPE, PROVIDER, step("RegionalPromptSimple", "regions", scheduler="normal")),
+    *(PIPE, PROVIDER, step("RegionalPromptSimple //Inspire", "regions", scheduler="normal")),
     REGIONAL_SAMPLER,
 )
 INSPIRE_SAMPLER = (
-    step("KSampler //Inspire", "result", latent_image="@latent", scheduler="normal"),
+    step(
+        "KSampler //Inspire",
+        "result",
+        latent_image="@latent",
+        scheduler="normal",
+        noise_mode="CPU",
+    ),
 )
 SAMPLERS = (
     *(
-        Combination(IMPACT, f"{name} and {what}", (), SAMPLED, ours, sample=sample, scene=scene)
-        for name, sample, scene in (
-            ("DetailerForEach", DETAILER, LARGE),
-            ("DetailerForEachPipe", PIPED, LARGE),
-            ("RegionalSampler", IMPACT_REGIONS, LARGE),
+        Combination(IMPACT, f"{name} and {what}", (), SAMPLED, ours, sample=sample)
+        for name, sample in (
+            ("DetailerForEach", DETAILER),
+            ("DetailerForEachPipe", PIPED),
+            ("RegionalSampler", IMPACT_REGIONS),
         )
         for what, ours in (("the adapter", ADAPTER), ("Apply InstantID", BOTH))
     ),
@@ -99,14 +105,13 @@ SAMPLERS = (
         SAMPLED,
         BOTH,
         sample=INSPIRE_REGIONS,
-        scene=LARGE,
         needs=(IMPACT,),
     ),
     Combination(
         INSPIRE,
         "RegionalConditioningSimple and Apply InstantID",
         (
-            step("RegionalConditioningSimple", "region", prompt="a red hat"),
+            step("RegionalConditioningSimple //Inspire", "region", prompt="a red hat"),
             step(
                 "ConditioningCombine",
                 "positive",
@@ -263,7 +268,7 @@ OTHERS = (
         BOTH,
         prepare=CUT,
         sample=STITCHED,
-        scene=replace(LARGE, photo=SOMEBODY),
+        scene=replace(LARGE, pose=SOMEBODY),
     ),
     Combination(
         EASY,

@@ -71,6 +71,7 @@ def around_sampling(executor: Any, *args: Any, **kwargs: Any) -> Any:
     guider = executor.class_obj
     noise: Tensor = args[0] if args else kwargs["noise"]
     carried = row_tags.tag_for_sampling(guider.conds, noise)
+    _drop_emptied_hooks(guider.conds)
     nets = list(_identitynets(guider.conds))
     options = guider.model_options["transformer_options"]  # a copy that belongs to this sampling
     terms: tuple[Any, ...] = options.get(TERMS, ())
@@ -87,6 +88,17 @@ def around_sampling(executor: Any, *args: Any, **kwargs: Any) -> Any:
             run.clear()
         for net in nets:
             net.forget()
+
+
+def _drop_emptied_hooks(conds: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Take away what ComfyUI leaves of hooks that were not registered, as SamplingHook is not.
+
+    Beside a hook that is registered (a scheduled LoRA on the positive alone, for example) a
+    conditioning with no other than ours keeps None, on which ComfyUI then fails.
+    """
+    for entry in (entry for entries in conds.values() for entry in entries):
+        if "hooks" in entry and entry["hooks"] is None:
+            del entry["hooks"]
 
 
 def _run_for(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import comfy.hooks
 import comfy.sample
 import pytest
 import torch
@@ -128,6 +129,22 @@ def test_kohya_deep_shrink_runs_and_the_residuals_that_fit_still_work(
         assert not torch.equal(found[side], without[side])
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_hook_on_one_conditioning_alone_leaves_the_other_as_it_is(
+    tiny_model: Any, pair: Pair, side: int
+) -> None:
+    """ComfyUI's scheduled LoRAs and other packs' attention couples are such hooks."""
+    nothing = comfy.hooks.TransformerOptionsHook({}, comfy.hooks.EnumHookScope.HookedOnly)
+    group = comfy.hooks.HookGroup()
+    group.add(nothing)
+    hooked = [pair[0], pair[1]]
+    hooked[side] = comfy.hooks.set_hooks_for_conditioning(pair[side], group)
+    latent = torch.zeros(1, 4, 16, 12)
+    found = sample(tiny_model, (hooked[0], hooked[1]), latent)
+    plain = sample(tiny_model, pair, latent)  # in one batch; hooks are evaluated apart
+    assert (found - plain).abs().max() < 1e-4 * plain.abs().max()
+
+
 @pytest.mark.parametrize(("node", "with_the_unet"), [(LazyCacheNode, True), (EasyCacheNode, False)])
 def test_lazycache_skips_identitynet_and_easycache_does_not(
     tiny_model: Any,
@@ -140,7 +157,7 @@ def test_lazycache_skips_identitynet_and_easycache_does_not(
     steps = 8
     cached = node.execute(tiny_model, 3.0, 0.0, 1.0, False).result[0]
     network = make_controlnet("identitynet").control_model
-    unet = tiny_model.model.diffusion_model.middle_block
+    unet = tiny_model.model.diffusion_model.time_embed  # called once in each evaluation
     with calls_of(unet) as unet_calls, calls_of(network.middle_block) as net_calls:
         sample(cached, pair, torch.zeros(1, 4, 16, 12), steps=steps)
     assert len(unet_calls) < steps

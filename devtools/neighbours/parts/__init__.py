@@ -159,18 +159,19 @@ class StyleFile:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
         return {"required": {"seed": ("INT", {"default": 1})}}
 
-    RETURN_TYPES = ("IPADAPTER", "EMBEDS")
+    RETURN_TYPES = ("IPADAPTER", "EMBEDS", "CLIP_VISION")
     FUNCTION = "make"
     CATEGORY = "development"
 
-    def make(self, seed: int) -> tuple[Any, Any]:
+    def make(self, seed: int) -> tuple[Any, Any, Any]:
         context, generator = 2048, _random(seed)  # which tells it that this is for SDXL
         tokens = STYLE_TOKENS * context
         proj = torch.randn(tokens, STYLE_WIDTH, generator=generator) / STYLE_WIDTH**0.5
         image_proj = {"proj.weight": proj, "proj.bias": torch.zeros(tokens)}
         image_proj |= {"norm.weight": torch.ones(context), "norm.bias": torch.zeros(context)}
         embedding = torch.randn(1, STYLE_WIDTH, generator=generator)
-        return {"image_proj": image_proj, "ip_adapter": _projections(context, seed)}, embedding
+        file = {"image_proj": image_proj, "ip_adapter": _projections(context, seed)}
+        return file, embedding, object()  # its node asks for a CLIP Vision, and does not use it
 
 
 class PulidPatch:
