@@ -49,11 +49,12 @@ you run into a folder and try them yourself:
 | roles | the face is in the positive and nowhere else, computed from pictures at CFG 1, 2 and 3 |
 | like | the same picture another way: tile batch 1 and 4, windows or none, the stock node |
 | elsewhere | with a mask at the top left, the bottom right corner is as without InstantID |
-| says, logged | the log, or the node that refuses, says what was left out |
+| says | the log, or the node that refuses, says what was left out |
+| ids | the old node ids belong to the old pack where it is installed, and ours stay beside them |
 | runs | it runs, and all numbers are finite |
 
-"The same" is the same bits of a latent or a picture. Where a line names a difference, it is in parts
-of the largest number: rows that are computed in another batch differ in their last bits.
+"The same" is the same bits of a latent or a picture. Where a line names a difference, it is in
+parts of the largest number: rows that are computed in another batch differ in their last bits.
 
 """
 
@@ -106,7 +107,7 @@ def line_of(pack: Pack, combination: Combination, verdicts: Sequence[Verdict]) -
 
 def _short(verdict: Verdict) -> str:
     """Name a check that holds, with its number where bits were not asked for."""
-    is_plain = verdict.check in ("effect", "our effect", "slots", "roles", "runs")
+    is_plain = verdict.check in ("effect", "our effect", "slots", "roles", "runs", "says", "ids")
     is_same = verdict.said.endswith("by 0.0e+00")
     plain = is_plain or is_same or not verdict.said
     return verdict.check if plain else f"{verdict.check} ({verdict.said})"

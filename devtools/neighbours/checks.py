@@ -18,6 +18,10 @@ from neighbours.graphs import UnknownNodeError, Variant, prompt_of
 SEEN = 1e-3  # a difference that is an effect, in parts of the largest number
 ALL_SLOTS = 70
 AS_WITHOUT = 2.0  # times the difference without InstantID, where bits differ without it
+OLD_IDS = (
+    *("InstantIDModelLoader", "InstantIDFaceAnalysis", "ApplyInstantID", "ApplyInstantIDAdvanced"),
+    *("FaceKeypointsPreprocessor", "InstantIDAttentionPatch", "ApplyInstantIDControlNet"),
+)
 OTHER_PHOTO = "somebody_else.png"
 Numbers = NDArray[np.float32]
 
@@ -188,9 +192,11 @@ def check_says(runner: Runner, check: Check) -> Verdict:
     return Verdict(check.kind, said > 0, f"says {said} times: {check.text}")
 
 
-def check_logged(runner: Runner, check: Check) -> Verdict:
-    found = runner.server.log.count(check.text)
-    return Verdict(check.kind, found == 1, f"said {found} times since the start: {check.text}")
+def check_ids(runner: Runner, check: Check) -> Verdict:
+    """The seven old ids are the other pack's, in whatever order the two were loaded."""
+    modules = {name: runner.nodes[name]["python_module"] for name in OLD_IDS}
+    ours = [name for name, module in modules.items() if not module.endswith(check.text)]
+    return Verdict(check.kind, not ours and "IID_Apply" in runner.nodes, ", ".join(ours))
 
 
 def check_elsewhere(runner: Runner, check: Check) -> Verdict:
@@ -220,7 +226,7 @@ CHECKS: dict[str, Callable[[Runner, Check], Verdict]] = {
     "roles": check_roles,
     "like": check_like,
     "says": check_says,
-    "logged": check_logged,
+    "ids": check_ids,
     "elsewhere": check_elsewhere,
     "runs": check_runs,
 }

@@ -102,14 +102,15 @@ def prompt_of(nodes: dict[str, Any], way: Sequence[Step], photo: str) -> dict[st
     return workflow.prompt
 
 
-def verdict(names: Sequence[str], pairs: Sequence[tuple[Numbers | str, Any]]) -> Verdict:
-    """Judge the pictures of one way: each within one level of 255."""
+def verdict(names: Sequence[str], pairs: Sequence[tuple[Any, Any]]) -> Verdict:
+    """Judge the pictures of one way, each within one level of 255, where photos are told apart."""
     off: dict[str, float] = {}
     for name, (ours, theirs) in zip(names, pairs, strict=True):
         for side, made in (("here", ours), ("there", theirs)):
             if isinstance(made, str):
                 return Verdict("like", False, f"{name} fails {side}: {made}")
-        off[name] = difference(ours, theirs) / LEVEL  # pyright: ignore[reportArgumentType]
+        off[name] = difference(ours, theirs) / LEVEL
     worst = max(off, key=lambda name: off[name])
-    said = f"at most {off[worst]:.2g} levels of 255, {worst[:-4]}"
-    return Verdict("like", off[worst] <= 1.0, said)
+    apart = min(difference(pairs[0][0], ours) for ours, _ in pairs[1:]) / LEVEL
+    said = f"at most {off[worst]:.2g} levels of 255, where another photo changes {apart:.0f} or more"
+    return Verdict("like", off[worst] <= 1.0 < apart / 4, said)

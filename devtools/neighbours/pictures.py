@@ -303,9 +303,8 @@ OTHERS = (
         OLD_PACK,
         "its Attention Patch on the same MODEL as the adapter",
         OLD_PATCH,
-        (*PATCHED, Check("logged", text="Another InstantID pack is loaded; its nodes stay")),
+        (*PATCHED, Check("ids", text=OLD_PACK)),
         prepare=OLD_LOADERS,
-        needs=(),
     ),
     Combination(
         OLD_PACK,
