@@ -23,9 +23,9 @@ from pathlib import Path
 from comfy_server import ROOT, Server, ServerError, default_comfyui
 from neighbours.checks import Runner, Verdict
 from neighbours.combination import Combination
-from neighbours.listed import COMBINATIONS, OLD_PACK, PACKS
+from neighbours.listed import COMBINATIONS, CORE, OLD_PACK, PACKS
 from neighbours.old_pack import compare, models_for_the_old_pack
-from neighbours.servers import Pack, find_pack, serve_beside, why_not_loaded
+from neighbours.servers import Pack, comfyui_itself, find_pack, serve_beside, why_not_loaded
 
 TABLE = ROOT / "docs" / "beside.md"
 RIGHT, WRONG, UNTRIED = "right", "WRONG", "not tried"
@@ -82,6 +82,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--only", action="append", choices=PACKS, metavar="PACK", help=", ".join(PACKS)
     )
     options = parser.parse_args(arguments)
+    options.comfyui = options.comfyui.resolve()
     if not options.packs.is_dir():
         parser.error(f"--packs: there is no folder {options.packs}")
     if not (options.comfyui / "main.py").is_file():
@@ -143,7 +144,10 @@ def run(server: Server, nodes: dict[str, object], combination: Combination) -> l
 
 def try_all(options: argparse.Namespace) -> Iterator[Line]:
     """Yield all lines: the packs that are not there, one server for all others, the old pack."""
-    packs = [find_pack(name, options.packs) for name in options.only or PACKS]
+    packs = [
+        comfyui_itself(name, options.comfyui) if name == CORE else find_pack(name, options.packs)
+        for name in options.only or PACKS
+    ]
     yield from (Line(pack, "-", UNTRIED, "it is not there") for pack in packs if not pack.path)
     there = [pack for pack in packs if pack.path and pack.name != OLD_PACK]
     names = {pack.name for pack in there}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from neighbours.names import OLD_PACK, PACKS
+from neighbours.core import OWN_NODES
+from neighbours.names import CORE, OLD_PACK, PACKS
 from neighbours.patches import CONDITIONINGS, PATCHES, VIDEOS
 from neighbours.pictures import OTHERS, SAMPLERS, TILES
 
-__all__ = ["COMBINATIONS", "OLD_PACK", "PACKS"]
+__all__ = ["COMBINATIONS", "CORE", "OLD_PACK", "PACKS"]
 
-COMBINATIONS = (*PATCHES, *CONDITIONINGS, *VIDEOS, *SAMPLERS, *TILES, *OTHERS)
+COMBINATIONS = (
+    *(*OWN_NODES, *PATCHES, *CONDITIONINGS, *VIDEOS),
+    *(*SAMPLERS, *TILES, *OTHERS),
+)

@@ -112,5 +112,5 @@ def verdict(names: Sequence[str], pairs: Sequence[tuple[Any, Any]]) -> Verdict:
         off[name] = difference(ours, theirs) / LEVEL
     worst = max(off, key=lambda name: off[name])
     apart = min(difference(pairs[0][0], ours) for ours, _ in pairs[1:]) / LEVEL
-    said = f"at most {off[worst]:.2g} levels of 255, where another photo changes {apart:.0f} or more"
+    said = f"at most {off[worst]:.2g} levels of 255; another photo changes {apart:.0f} or more"
     return Verdict("like", off[worst] <= 1.0 < apart / 4, said)

@@ -30,11 +30,13 @@ from neighbours.names import (
     DEPTH,
     IPADAPTER,
     KJ,
+    MOVING,
+    MOVING_FACE,
+    MOVING_MASKS,
     PAG,
     PATCHED,
     PC,
     PULID,
-    SOMEBODY,
     VIDEO,
 )
 
@@ -57,7 +59,7 @@ PATCHES = (
         (RERUN, ABSENCE, EFFECT, SLOTS),
         after=STYLE_AGAIN,
         scene=Scene(batch=2),
-        note="IPAdapter adds to what is in a slot, so its own order is its own affair",
+        note="Its place is not moved: IPAdapter adds to what it finds in a slot",
     ),
     Combination(IPADAPTER, "IPAdapter and Apply InstantID", STYLE, PATCHED, BOTH),
     Combination(
@@ -192,12 +194,6 @@ REFERRING = (
     step("ADE_ContextExtras_Set", "context", context_opts="@context", context_extras="@extras"),
     WITH_CONTEXT,
 )
-MOVING_MASKS = (step("Beside_FrameMasks", "mask"),)
-MOVING_FACE = (
-    step("Beside_Frames", "frames", image="@pose"),
-    step("IID_FaceKeypoints", "keypoints", image="@frames"),
-)
-MOVING = Scene(batch=6, pose=SOMEBODY)
 WINDOWED = (ORDER, RERUN, ABSENCE, OUR_EFFECT, like(1e-5, theirs=EVOLVED))
 VIDEOS = (
     Combination(

@@ -37,6 +37,13 @@ def find_pack(name: str, folder: Path) -> Pack:
     return Pack(name)
 
 
+def comfyui_itself(name: str, tree: Path) -> Pack:
+    """Return ComfyUI as a pack of this name, with its version for a commit."""
+    version: dict[str, str] = {}
+    exec((tree / "comfyui_version.py").read_text("utf-8"), version)
+    return Pack(name, tree, version["__version__"])
+
+
 def commit_of(path: Path) -> str:
     """Return the short commit of a checkout, "?" for a folder that is none."""
     if not (path / ".git").exists():
@@ -59,7 +66,7 @@ def serve_beside(
         nodes = base / "custom_nodes"
         nodes.mkdir()
         for pack in packs:
-            if pack.path is not None:
+            if pack.path is not None and pack.path != comfyui:
                 (nodes / pack.name).symlink_to(pack.path, target_is_directory=True)
         (nodes / "instantid-beside-parts").symlink_to(PARTS, target_is_directory=True)
         photos.save_others(base / "input")
