@@ -1,13 +1,15 @@
 """Try this pack beside the packs that people run, for somebody who has unpacked them.
 
     PYTHON devtools/beside.py --packs FOLDER [--comfyui PATH] [--python PYTHON] [--only PACK ...]
+        [--table FILE]
 
 FOLDER holds the other packs' folders, named as on GitHub. PYTHON has what ComfyUI and they need; it
 is this interpreter unless named. A real ComfyUI server starts on the CPU with them, this pack and
 the stand-in models; the combinations in devtools/neighbours are run in it and checked. Two more
-servers compare the old node ids with the old pack itself. The table is printed and written to
-docs/beside.md, or with --only printed alone. A pack that is not there, or that does not load, is a
-line that says so. The exit code is 1 if something that was promised does not hold.
+servers compare the old node ids with the old pack itself. The table is printed and written to FILE,
+docs/beside.md unless named; with --only, the lines of all other packs stay there as they are. A
+pack that is not there, or that does not load, is a line that says so. The exit code is 1 if
+something that was promised does not hold.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=PACKS, metavar="PACK", help=", ".join(PACKS)
     )
+    parser.add_argument("--table", type=Path, default=TABLE, metavar="FILE")
     options = parser.parse_args(arguments)
     options.comfyui = options.comfyui.resolve()
     if not options.packs.is_dir():
@@ -175,9 +178,22 @@ def beside_the_old_pack(comfyui: Path, pack: Pack) -> Iterator[Line]:
 def call_again(options: argparse.Namespace) -> int:
     """Run this script in the interpreter that was named."""
     command = [options.python, __file__, "--packs", options.packs, "--comfyui", options.comfyui]
+    command += ["--table", options.table]
     for name in options.only or ():
         command += ["--only", name]
     return subprocess.call([str(part) for part in command])
+
+
+def write(table: Path, lines: Sequence[Line]) -> None:
+    """Write the table, pack by pack; of packs that were not looked for, keep what stands there."""
+    found = {line.pack.name for line in lines}
+    before = table.read_text("utf-8").splitlines() if table.is_file() else []
+    rows = [str(line) for line in lines]
+    for name in PACKS:
+        if name not in found:
+            rows += [row for row in before if row.startswith(f"| {name} |")]
+    rows.sort(key=lambda row: PACKS.index(row.split(" | ")[0].removeprefix("| ")))
+    table.write_text(INTRODUCTION + HEAD + "\n".join(rows) + "\n", "utf-8")
 
 
 def main() -> int:
@@ -190,8 +206,7 @@ def main() -> int:
     for line in try_all(options):
         print(line, flush=True)
         lines.append(line)
-    if not options.only:
-        TABLE.write_text(INTRODUCTION + HEAD + "\n".join(map(str, lines)) + "\n", "utf-8")
+    write(options.table, lines)
     wrong = sum(line.state == WRONG for line in lines)
     print(f"\n{len(lines)} lines, {wrong} wrong, {time.monotonic() - began:.0f} s")
     return 1 if wrong else 0

@@ -53,7 +53,9 @@ def test_a_pack_that_spoils_one_that_does_not_load_and_one_that_is_not_there_are
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(text)
     command = [sys.executable, str(ROOT / "devtools" / "beside.py"), "--packs", str(tmp_path)]
-    command += ["--comfyui", str(default_comfyui())]
+    table = tmp_path / "table.md"
+    table.write_text("| comfyui-prompt-control | 1234567 | one | right: order |\n")
+    command += ["--comfyui", str(default_comfyui()), "--table", str(table)]
     for name in (KJ, TILED, PULID):
         command += ["--only", name]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -68,3 +70,6 @@ def test_a_pack_that_spoils_one_that_does_not_load_and_one_that_is_not_there_are
     assert "WRONG: order (differs by " in lines[KJ]  # what comes after ours takes it away
     assert "right: rerun, absence, our effect" in lines[KJ]
     assert done.returncode == 1
+    written = table.read_text()
+    assert all(line in written for line in lines.values())
+    assert "| comfyui-prompt-control | 1234567 | one | right: order |" in written
