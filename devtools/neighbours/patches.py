@@ -41,7 +41,7 @@ from neighbours.names import (
 )
 
 STYLE = (
-    step("Beside_StyleFile", "ipadapter pos_embed clip_vision"),
+    step("Beside_StyleFile", "ipadapter pos_embed clip_vision", seed=1),
     step("IPAdapterEmbeds", "model", weight=0.6, clip_vision="@clip_vision"),
 )
 STYLE_AGAIN = (

@@ -42,7 +42,10 @@ def _projections(context: int, seed: int) -> dict[str, torch.Tensor]:
 
 
 class Fresh:
-    """The model as a new clone for each `turn`, so that nothing after it comes from the cache."""
+    """The model as a new clone for each `turn`, so that nothing after it comes from the cache.
+
+    It is taken off the device first: some packs wrap what another run's patch has left on it.
+    """
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
@@ -53,6 +56,9 @@ class Fresh:
     CATEGORY = "development"
 
     def make(self, model: Any, turn: int) -> tuple[Any]:
+        import comfy.model_management
+
+        comfy.model_management.unload_all_models()
         return (model.clone(),)
 
 
