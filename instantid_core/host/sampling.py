@@ -52,18 +52,38 @@ class SamplingHook(comfy.hooks.TransformerOptionsHook):
         return False
 
 
+class JoinedHooks(comfy.hooks.HookGroup):
+    """Hooks that stay the objects they are when groups are joined.
+
+    ComfyUI would copy them all, and other packs' hooks do not always bear it: the attention couple
+    of prompt-control loses its conditionings.
+    """
+
+    @classmethod
+    def of(cls, hooks: Iterable[Any]) -> JoinedHooks:
+        group = cls()
+        for hook in hooks:
+            group.add(hook)
+        return group
+
+    def clone(self) -> JoinedHooks:
+        return self.of(self.hooks)
+
+    def clone_and_combine(self, other: comfy.hooks.HookGroup | None) -> JoinedHooks:
+        return self.of([*self.hooks, *(other.hooks if other is not None else ())])
+
+    def new_with_common_hooks(self, other: comfy.hooks.HookGroup) -> JoinedHooks:
+        return self.of(hook for hook in self.hooks if other.contains(hook))
+
+
 def sampling_hooks() -> comfy.hooks.HookGroup:
     """Return the hooks that IdentityNet carries."""
-    group = comfy.hooks.HookGroup()
-    group.add(SamplingHook())
-    return group
+    return JoinedHooks.of([SamplingHook()])
 
 
 def with_sampling_hook(cond: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a conditioning's dict that brings the wrappers along."""
-    before: comfy.hooks.HookGroup | None = cond.get("hooks")
-    hooks = comfy.hooks.HookGroup.combine_all_hooks([before, sampling_hooks()])
-    return {**cond, "hooks": hooks}
+    return {**cond, "hooks": sampling_hooks().clone_and_combine(cond.get("hooks"))}
 
 
 def around_sampling(executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -71,6 +91,7 @@ def around_sampling(executor: Any, *args: Any, **kwargs: Any) -> Any:
     guider = executor.class_obj
     noise: Tensor = args[0] if args else kwargs["noise"]
     carried = row_tags.tag_for_sampling(guider.conds, noise)
+    _drop_emptied_hooks(guider.conds)
     nets = list(_identitynets(guider.conds))
     options = guider.model_options["transformer_options"]  # a copy that belongs to this sampling
     terms: tuple[Any, ...] = options.get(TERMS, ())
@@ -87,6 +108,17 @@ def around_sampling(executor: Any, *args: Any, **kwargs: Any) -> Any:
             run.clear()
         for net in nets:
             net.forget()
+
+
+def _drop_emptied_hooks(conds: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Take away what ComfyUI leaves of hooks that were not registered, as SamplingHook is not.
+
+    Beside a hook that is registered (a scheduled LoRA on the positive alone, for example) a
+    conditioning with no other than ours keeps None, on which ComfyUI then fails.
+    """
+    for entry in (entry for entries in conds.values() for entry in entries):
+        if "hooks" in entry and entry["hooks"] is None:
+            del entry["hooks"]
 
 
 def _run_for(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import comfy.hooks
 import comfy.sample
 import pytest
 import torch
+from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from faithful_instantid.devtools import tiny_sdxl
 from faithful_instantid.instantid_core.fitting import standard_face
 from faithful_instantid.instantid_core.host import apply_adapter, apply_identitynet
+from faithful_instantid.instantid_core.host.people import carry_person
 from faithful_instantid.instantid_core.identity import Identity
 from faithful_instantid.instantid_core.regions import FaceRegion
 from faithful_instantid.tests.golden.weights import fill
@@ -125,6 +128,58 @@ def test_kohya_deep_shrink_runs_and_the_residuals_that_fit_still_work(
     for side in SIDES:
         assert torch.isfinite(found[side]).all()
         assert not torch.equal(found[side], without[side])
+
+
+class OneOfAKind(comfy.hooks.TransformerOptionsHook):
+    """A hook that loses what it was given when it is copied, as prompt-control's does."""
+
+    def clone(self) -> OneOfAKind:
+        raise AssertionError("it was copied")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_hook_on_one_conditioning_alone_leaves_the_other_as_it_is(
+    tiny_model: Any, pair: Pair, side: int
+) -> None:
+    """ComfyUI's scheduled LoRAs and other packs' attention couples are such hooks."""
+    group = comfy.hooks.HookGroup()
+    group.add(OneOfAKind({}, comfy.hooks.EnumHookScope.HookedOnly))
+    hooked = [pair[0], pair[1]]
+    hooked[side] = comfy.hooks.set_hooks_for_conditioning(pair[side], group)
+    latent = torch.zeros(1, 4, 16, 12)
+    found = sample(tiny_model, (hooked[0], hooked[1]), latent)
+    plain = sample(tiny_model, pair, latent)  # in one batch; hooks are evaluated apart
+    assert (found - plain).abs().max() < 1e-4 * plain.abs().max()
+
+
+def test_a_person_on_a_conditioning_joins_its_hooks_and_copies_none(
+    text: Pair, identity: Identity
+) -> None:
+    group = comfy.hooks.HookGroup()
+    group.add(OneOfAKind({}))
+    hooked = comfy.hooks.set_hooks_for_conditioning(text[0], group)
+    ((_, options),) = carry_person(hooked, identity)
+    assert any(hook is group.hooks[0] for hook in options["hooks"].hooks)
+    assert len(group) == 1
+
+
+@pytest.mark.parametrize(("node", "with_the_unet"), [(LazyCacheNode, True), (EasyCacheNode, False)])
+def test_lazycache_skips_identitynet_and_easycache_does_not(
+    tiny_model: Any,
+    pair: Pair,
+    make_controlnet: Callable[[str], Any],
+    node: Any,
+    with_the_unet: bool,
+) -> None:
+    """The help pages say so."""
+    steps = 8
+    cached = node.execute(tiny_model, 3.0, 0.0, 1.0, False).result[0]
+    network = make_controlnet("identitynet").control_model
+    unet = tiny_model.model.diffusion_model.time_embed  # called once in each evaluation
+    with calls_of(unet) as unet_calls, calls_of(network.middle_block) as net_calls:
+        sample(cached, pair, torch.zeros(1, 4, 16, 12), steps=steps)
+    assert len(unet_calls) < steps
+    assert len(net_calls) == (len(unet_calls) if with_the_unet else steps)
 
 
 def test_tiles_with_hints_of_their_own_run_after_each_other(
