@@ -51,7 +51,7 @@ PRELOADED = (
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """Where a fault goes: the `occurrence`-th place of a module that an operator can change."""
 
     module: str
@@ -63,7 +63,7 @@ class Place:
 class Mutant:
     """A fault. line, before, after: what it changes. code: the whole module with it."""
 
-    place: Place
+    site: Site
     line: int
     before: str
     after: str
@@ -71,7 +71,7 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(f"{self.place.module}\n{self.code}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.site.module}\n{self.code}".encode()).hexdigest()[:16]
 
 
 def modules() -> list[str]:
@@ -101,24 +101,24 @@ def operators() -> dict[str, Any]:
     return {name: made() for name, made in {**known, **ARGUMENT_FAULTS}.items()}
 
 
-def places(module: str) -> list[Place]:
+def places(module: str) -> list[Site]:
     """Return every place of a module at which a fault can be made."""
     from cosmic_ray.ast import ast_nodes, get_ast
 
     nodes = list(ast_nodes(get_ast((ROOT / module).read_text(encoding="utf-8"))))
     return [
-        Place(module, name, number)
+        Site(module, name, number)
         for name, operator in operators().items()
         for number in range(sum(len(list(operator.mutation_positions(node))) for node in nodes))
     ]
 
 
-def mutant_at(place: Place) -> Mutant | None:
+def mutant_at(site: Site) -> Mutant | None:
     """Return the fault at a place; None if the code means the same with it, or nothing at all."""
     from cosmic_ray.mutating import mutate_code
 
-    source = (ROOT / place.module).read_text(encoding="utf-8")
-    code = mutate_code(source, operators()[place.operator], place.occurrence)
+    source = (ROOT / site.module).read_text(encoding="utf-8")
+    code = mutate_code(source, operators()[site.operator], site.occurrence)
     if code is None:
         return None
     try:
@@ -129,7 +129,7 @@ def mutant_at(place: Place) -> Mutant | None:
     pairs = zip(source.splitlines(), code.splitlines(), strict=False)
     for number, (before, after) in enumerate(pairs, 1):
         if before != after:
-            return Mutant(place, number, before.strip(), after.strip(), code)
+            return Mutant(site, number, before.strip(), after.strip(), code)
     return None
 
 
@@ -155,7 +155,7 @@ def sampled(found: Sequence[str], least: int, seed: int) -> Iterator[Mutant]:
     """
     dice = random.Random(seed)
     first: list[Mutant] = []
-    rest: list[Place] = []
+    rest: list[Site] = []
     for module in found:
         own = places(module)
         dice.shuffle(own)
@@ -211,7 +211,7 @@ class Trials:
 
     def is_noticed(self, mutant: Mutant, files: Sequence[str]) -> bool:
         """Tell whether the tests fail, or hang, with a fault."""
-        place = self.copy / mutant.place.module
+        place = self.copy / mutant.site.module
         sound = place.read_text(encoding="utf-8")
         try:
             place.write_text(mutant.code, encoding="utf-8")
@@ -285,12 +285,12 @@ def try_all(
                 break
             entry = None if again else known.get(mutant.key)
             if entry is None:
-                files = claims(mutant.place.module)
+                files = claims(mutant.site.module)
                 trials.seconds_of(files)
                 begun = time.monotonic()
                 noticed = trials.is_noticed(mutant, files)
                 seconds = round(time.monotonic() - begun, 1)
-                entry = {**asdict(mutant.place), "key": mutant.key, "noticed": noticed}
+                entry = {**asdict(mutant.site), "key": mutant.key, "noticed": noticed}
                 entry |= {"line": mutant.line, "before": mutant.before, "after": mutant.after}
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({**entry, "seconds": seconds}) + "\n")
@@ -305,7 +305,7 @@ def told(entry: dict[str, Any]) -> str:
     return f"{verdict} {where} {entry['before']}  ->  {entry['after'] or '(nothing)'}"
 
 
-def made(found: Iterable[Place]) -> Iterator[Mutant]:
+def made(found: Iterable[Site]) -> Iterator[Mutant]:
     """Yield the faults at places, one after the other: making one takes a moment."""
     return (mutant for place in found if (mutant := mutant_at(place)) is not None)
 
@@ -314,7 +314,7 @@ def chosen(options: argparse.Namespace) -> tuple[Iterator[Mutant], int]:
     """Return the faults that the command line asks for, and how many there are at most."""
     if options.survivors:
         old = [entry for entry in read(options.results).values() if not entry["noticed"]]
-        named = [Place(e["module"], e["operator"], e["occurrence"]) for e in old]
+        named = [Site(e["module"], e["operator"], e["occurrence"]) for e in old]
         keys = {entry["key"] for entry in old}
         return (mutant for mutant in made(named) if mutant.key in keys), len(named)
     asked = [Path(file).resolve().relative_to(ROOT).as_posix() for file in options.files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -39,9 +40,9 @@ def find_pack(name: str, folder: Path) -> Pack:
 
 def comfyui_itself(name: str, tree: Path) -> Pack:
     """Return ComfyUI as a pack of this name, with its version for a commit."""
-    version: dict[str, str] = {}
-    exec((tree / "comfyui_version.py").read_text("utf-8"), version)
-    return Pack(name, tree, version["__version__"])
+    text = (tree / "comfyui_version.py").read_text("utf-8")
+    (version,) = re.findall(r'__version__ = "(.+?)"', text)
+    return Pack(name, tree, version)
 
 
 def commit_of(path: Path) -> str:
