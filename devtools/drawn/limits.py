@@ -1,4 +1,4 @@
-"""What the trained chain must reach: so many of so many pictures, in a short form and a long one."""
+"""What the trained chain must reach: so many of so many pictures, in two forms."""
 
 from __future__ import annotations
 

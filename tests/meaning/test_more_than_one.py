@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from faithful_instantid.devtools.drawn import judging, measures, world
+from faithful_instantid.devtools.drawn import measures, world
 from faithful_instantid.devtools.drawn.limits import FEW, LIMITS
 from faithful_instantid.devtools.drawn.measures import Everybody, Shot
 from faithful_instantid.devtools.drawn.studio import Studio, keypoints_of
@@ -23,7 +23,9 @@ def couples(studio: Studio, who: Everybody) -> list[Shot]:
 def test_two_people_are_each_in_their_place_and_nobody_is_mixed(
     couples: list[Shot], who: Everybody
 ) -> None:
-    assert sum(measures.is_right(shot, who) for shot in couples) >= LIMITS["two people right"].enough
+    assert (
+        sum(measures.is_right(shot, who) for shot in couples) >= LIMITS["two people right"].enough
+    )
 
 
 def test_two_people_are_where_their_keypoints_are(couples: list[Shot]) -> None:
