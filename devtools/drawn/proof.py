@@ -2,15 +2,14 @@
 
     <environment's python> devtools/drawn/proof.py COMFYUI MODELS OUTPUT [table ...]
 
-MODELS: a folder that `make_standins.py ... drawn` made. OUTPUT gets one JSON file and one picture
-per table. Without names all tables are made; it takes about a quarter of an hour on two quiet
-cores.
+MODELS: a folder that `make_standins.py ... drawn` made. OUTPUT gets a table in Markdown and a
+picture for each name. Without names all tables are made; it takes about a quarter of an hour on
+two quiet cores.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -89,7 +88,7 @@ class Proof:
     def weights(self) -> list[tuple[str, dict[str, float]]]:
         return [
             (f"weight {weight}", self.row(10, adapter={"weight": weight}))
-            for weight in (0.0, 0.4, 0.8, 1.2)
+            for weight in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
         ]
 
     def windows(self) -> list[tuple[str, dict[str, float]]]:
@@ -100,6 +99,28 @@ class Proof:
             )
             for start, end in ((0.0, 0.5), (0.5, 1.0))
         ]
+
+    def layers(self) -> list[tuple[str, dict[str, float]]]:
+        """Only the down, the middle or the up blocks; a curve that falls; a noisy negative."""
+        weighting = self.load("instantid_core.weighting")
+        rows = [
+            (f"{part} blocks only", self.row(10, adapter={"layer_weights": layers}))
+            for part, layers in (
+                ("down", weighting.LayerWeights.of_parts(1.0, 0.0, 0.0)),
+                ("middle", weighting.LayerWeights.of_parts(0.0, 1.0, 0.0)),
+                ("up", weighting.LayerWeights.of_parts(0.0, 0.0, 1.0)),
+            )
+        ]
+        falls = weighting.eased("linear", 1.0, 0.0)
+        rows.append(("curve from 1 to 0", self.row(10, adapter={"weight_curve": falls})))
+        noisy = [
+            self.m.order_of(
+                self.who, n, identity=self.studio.identity(sitter.portrait, negative_noise=0.35)
+            )
+            for n, sitter in enumerate(self.who.sitters[:10])
+        ]
+        shots = [self.m.shoot(self.studio, order, n) for n, order in enumerate(noisy)]
+        return [*rows, ("negative noise 0.35", self.figures(shots, [o.poses for o in noisy]))]
 
     def region(self) -> list[tuple[str, dict[str, float]]]:
         """InstantID inside the box of the face alone."""
@@ -136,6 +157,8 @@ class Proof:
 
     def old(self) -> list[tuple[str, dict[str, float]]]:
         """The old pack's node, as it comes: hidden noise, 0.8 and 0.8, the pose as a picture."""
+        import torch
+
         apply = self.load("nodes.legacy.apply").ApplyInstantID
         rows, poses = [], []
         studio = self.load("devtools.drawn.studio")
@@ -144,8 +167,6 @@ class Proof:
             stranger = self.who.sitters[(n + 3) % 20].identity
             pose = self.world.draw([(stranger, order.poses[0])], order.scene)
             texts = self.studio.text(order.scene.prompt()), self.studio.text("")
-            import torch
-
             with torch.inference_mode():
                 made = apply.execute(
                     *(self.studio.adapter, self.studio.analyzer, self.studio.control_net),
@@ -171,8 +192,7 @@ class Proof:
         self.pictures = []
         rows = getattr(self, table)()
         seconds = time.monotonic() - began
-        text = json.dumps({"rows": rows, "seconds": seconds}, indent=1)
-        (self.output / f"{table}.json").write_text(text, encoding="utf-8")
+        (self.output / f"{table}.md").write_text(markdown(rows), encoding="utf-8")
         sheet = np.concatenate([np.concatenate(row, 1) for row in self.pictures], 0)
         cv2.imwrite(str(self.output / f"{table}.png"), sheet[..., ::-1])
         for words, figures in rows:
@@ -180,7 +200,15 @@ class Proof:
             print(f"{table}: {words}: {told} ({seconds:.0f} s)", flush=True)
 
 
-TABLES = ("true", "parts", "two", "weights", "region", "old", "windows", "seeds")
+def markdown(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
+    """Return rows of figures as a table of docs/proof.md."""
+    heads = ["", *rows[0][1]]
+    lines = [heads, ["---"] * len(heads)]
+    lines += [[words, *(f"{value:.3g}" for value in row.values())] for words, row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+TABLES = ("true", "parts", "two", "weights", "region", "old", "windows", "layers", "seeds")
 
 
 def main() -> None:
