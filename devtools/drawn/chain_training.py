@@ -19,7 +19,7 @@ from .pool import Pool, hint_of
 from .world import SIZE, draw_pose, draw_two_poses
 
 Say = Callable[[str], None]
-BATCH, RATE, DECAY = 16, 2e-3, 0.99
+BATCH, RATE, DECAY = 32, 2e-3, 0.99
 FACE = 3.0  # how much more an error counts where a face is: a background is soon learned
 JITTER = 0.04  # of a face embedding's numbers, by their own size: no two photos give the same
 Stage = tuple[tuple[Any, ...], Tensor, Tensor]
