@@ -28,7 +28,7 @@ from ..standins import sdxl
 from .world import SIZE, Picture, Pose, Scene
 
 FOLDERS = ("checkpoints", "controlnet", "instantid", "insightface")
-STEPS, CFG, SAMPLER, SCHEDULER = 8, 3.0, "euler", "simple"
+STEPS, CFG, SAMPLER, SCHEDULER = 6, 1.5, "euler", "simple"
 STRENGTH = 1.0  # of adapter and IdentityNet: what they were trained at
 
 
