@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -250,7 +251,10 @@ def show_drawn_people(server: Server, options: argparse.Namespace, models: Path)
 
 
 def open_faces(models: Path) -> Any:
-    """Return this pack's face analyzer on the models' face pack."""
+    """Return this pack's face analyzer on the models' face pack; that it is not the real one is
+    known here.
+    """
+    logging.getLogger("faithful_instantid").setLevel(logging.ERROR)
     make_standins.checkout()
     faces = importlib.import_module(f"{make_standins.PACKAGE}.instantid_core.faces")
     folder = models / make_standins.FACES
