@@ -97,7 +97,7 @@ class Proof:
                 f"{start} to {end}",
                 self.row(10, adapter={"start_percent": start, "end_percent": end}),
             )
-            for start, end in ((0.0, 0.5), (0.5, 1.0))
+            for start, end in ((0.0, 0.3), (0.0, 0.7), (0.5, 1.0))
         ]
 
     def layers(self) -> list[tuple[str, dict[str, float]]]:
@@ -111,8 +111,10 @@ class Proof:
                 ("up", weighting.LayerWeights.of_parts(0.0, 0.0, 1.0)),
             )
         ]
-        falls = weighting.eased("linear", 1.0, 0.0)
-        rows.append(("curve from 1 to 0", self.row(10, adapter={"weight_curve": falls})))
+        for start in (1.0, 0.4):
+            falls = weighting.eased("linear", start, 0.0)
+            given = {"weight_curve": falls}
+            rows.append((f"curve from {start} to 0", self.row(10, adapter=given)))
         noisy = [
             self.m.order_of(
                 self.who, n, identity=self.studio.identity(sitter.portrait, negative_noise=0.35)

@@ -11,7 +11,7 @@ from faithful_instantid.devtools.drawn import judging, measures, world
 from faithful_instantid.devtools.drawn.limits import FEW, LIMITS
 from faithful_instantid.devtools.drawn.measures import Everybody
 from faithful_instantid.devtools.drawn.studio import Studio
-from faithful_instantid.instantid_core.weighting import LayerWeights, WeightCurve, eased
+from faithful_instantid.instantid_core.weighting import LayerWeights, eased
 
 LESS = 0.1  # of likeness: what a setting must take away to be called less
 
@@ -41,7 +41,7 @@ def test_more_weight_is_more_likeness(likeness: Likeness) -> None:
 
 
 def test_a_window_that_is_open_for_a_part_gives_less_likeness(likeness: Likeness) -> None:
-    assert likeness.at({"start_percent": 0.5}) + LESS < likeness.full
+    assert likeness.at({"end_percent": 0.3}) + LESS < likeness.full
 
 
 def test_layers_with_less_weight_give_less_likeness(likeness: Likeness) -> None:
@@ -50,7 +50,7 @@ def test_layers_with_less_weight_give_less_likeness(likeness: Likeness) -> None:
 
 
 def test_a_curve_that_falls_to_nothing_gives_less_likeness(likeness: Likeness) -> None:
-    falls: WeightCurve = eased("linear", 0.6, 0.0)
+    falls = eased("linear", 0.4, 0.0)
     assert likeness.at({"weight_curve": falls}) + LESS < likeness.full
 
 
