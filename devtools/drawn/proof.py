@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 DEVTOOLS = Path(__file__).resolve().parent.parent
+EVERYBODY, SOME = 20, 8  # people in a row of a table
 
 
 class Proof:
@@ -79,15 +80,15 @@ class Proof:
     def parts(self) -> list[tuple[str, dict[str, float]]]:
         """Both halves of InstantID, each alone, neither."""
         return [
-            ("InstantID", self.row(20)),
-            ("adapter alone", self.row(20, control=None)),
-            ("IdentityNet alone", self.row(20, adapter=None)),
-            ("without", self.row(20, identity=None)),
+            ("InstantID", self.row(EVERYBODY)),
+            ("adapter alone", self.row(SOME, control=None)),
+            ("IdentityNet alone", self.row(SOME, adapter=None)),
+            ("without", self.row(EVERYBODY, identity=None)),
         ]
 
     def weights(self) -> list[tuple[str, dict[str, float]]]:
         return [
-            (f"weight {weight}", self.row(10, adapter={"weight": weight}))
+            (f"weight {weight}", self.row(SOME, adapter={"weight": weight}))
             for weight in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
         ]
 
@@ -95,7 +96,7 @@ class Proof:
         return [
             (
                 f"{start} to {end}",
-                self.row(10, adapter={"start_percent": start, "end_percent": end}),
+                self.row(SOME, adapter={"start_percent": start, "end_percent": end}),
             )
             for start, end in ((0.0, 0.3), (0.0, 0.7), (0.5, 1.0))
         ]
@@ -104,7 +105,7 @@ class Proof:
         """Only the down, the middle or the up blocks; a curve that falls; a noisy negative."""
         weighting = self.load("instantid_core.weighting")
         rows = [
-            (f"{part} blocks only", self.row(10, adapter={"layer_weights": layers}))
+            (f"{part} blocks only", self.row(SOME, adapter={"layer_weights": layers}))
             for part, layers in (
                 ("down", weighting.LayerWeights.of_parts(1.0, 0.0, 0.0)),
                 ("middle", weighting.LayerWeights.of_parts(0.0, 1.0, 0.0)),
@@ -114,12 +115,12 @@ class Proof:
         for start in (1.0, 0.4):
             falls = weighting.eased("linear", start, 0.0)
             given = {"weight_curve": falls}
-            rows.append((f"curve from {start} to 0", self.row(10, adapter=given)))
+            rows.append((f"curve from {start} to 0", self.row(SOME, adapter=given)))
         noisy = [
             self.m.order_of(
                 self.who, n, identity=self.studio.identity(sitter.portrait, negative_noise=0.35)
             )
-            for n, sitter in enumerate(self.who.sitters[:10])
+            for n, sitter in enumerate(self.who.sitters[:SOME])
         ]
         shots = [self.m.shoot(self.studio, order, n) for n, order in enumerate(noisy)]
         return [*rows, ("negative noise 0.35", self.figures(shots, [o.poses for o in noisy]))]
@@ -130,7 +131,7 @@ class Proof:
         keypoints_of = self.load("devtools.drawn.studio").keypoints_of
         size = self.world.SIZE
         shots, poses = [], []
-        for n in range(10):
+        for n in range(SOME):
             order = self.m.order_of(self.who, n)
             points = keypoints_of(*order.poses)
             mask = regions.execute(points, size, size, "crop", "box", 0.0, 0.0)[0]
@@ -144,15 +145,17 @@ class Proof:
             self.m.shoot(
                 self.studio, self.m.order_of_two(self.studio, self.who, n), *self.m.pair(n)
             )
-            for n in range(20)
+            for n in range(EVERYBODY)
         ]
-        return [("two people", self.figures(shots, [self.m.two_people(n)[1] for n in range(20)]))]
+        return [
+            ("two people", self.figures(shots, [self.m.two_people(n)[1] for n in range(EVERYBODY)]))
+        ]
 
     def seeds(self) -> list[tuple[str, dict[str, float]]]:
         """The same people and scenes with other noise."""
         rows = []
         for more in (1000, 2000):
-            orders = [self.m.order_of(self.who, n, seed=more + n) for n in range(10)]
+            orders = [self.m.order_of(self.who, n, seed=more + n) for n in range(SOME)]
             shots = [self.m.shoot(self.studio, order, n) for n, order in enumerate(orders)]
             rows.append((f"seeds from {more}", self.figures(shots, [o.poses for o in orders])))
         return rows
@@ -164,9 +167,9 @@ class Proof:
         apply = self.load("nodes.legacy.apply").ApplyInstantID
         rows, poses = [], []
         studio = self.load("devtools.drawn.studio")
-        for n, sitter in enumerate(self.who.sitters[:10]):
+        for n, sitter in enumerate(self.who.sitters[:SOME]):
             order = self.m.order_of(self.who, n)
-            stranger = self.who.sitters[(n + 3) % 20].identity
+            stranger = self.who.sitters[(n + 3) % EVERYBODY].identity
             pose = self.world.draw([(stranger, order.poses[0])], order.scene)
             texts = self.studio.text(order.scene.prompt()), self.studio.text("")
             with torch.inference_mode():
@@ -182,7 +185,7 @@ class Proof:
             ("Apply InstantID (old)", self.figures(rows, poses)),
             (
                 "ours at 0.8 and 0.8",
-                self.row(10, adapter={"weight": 0.8}, control={"strength": 0.8}),
+                self.row(SOME, adapter={"weight": 0.8}, control={"strength": 0.8}),
             ),
         ]
 
