@@ -218,13 +218,14 @@ TABLES = ("true", "parts", "two", "weights", "region", "old", "windows", "layers
 
 def main() -> None:
     comfyui, models, output = (Path(argument).resolve() for argument in sys.argv[1:4])
+    tables = sys.argv[4:] or TABLES  # ComfyUI gets arguments of its own below
     sys.path.insert(0, str(DEVTOOLS))
     maker = importlib.import_module("make_standins")
     maker.start_comfyui(comfyui)
     maker.checkout()
     output.mkdir(parents=True, exist_ok=True)
     proof = Proof(lambda name: importlib.import_module(f"{maker.PACKAGE}.{name}"), models, output)
-    for table in sys.argv[4:] or TABLES:
+    for table in tables:
         proof.write(table)
 
 
