@@ -251,10 +251,8 @@ def show_drawn_people(server: Server, options: argparse.Namespace, models: Path)
 
 
 def open_faces(models: Path) -> Any:
-    """Return this pack's face analyzer on the models' face pack; that it is not the real one is
-    known here.
-    """
-    logging.getLogger("faithful_instantid").setLevel(logging.ERROR)
+    """Return this pack's face analyzer, without its warning that these are not the real files."""
+    logging.getLogger("faithful_instantid").disabled = True
     make_standins.checkout()
     faces = importlib.import_module(f"{make_standins.PACKAGE}.instantid_core.faces")
     folder = models / make_standins.FACES
