@@ -3,8 +3,8 @@
     <environment's python> devtools/drawn/train.py COMFYUI [--folder DIR] [--steps N]
 
 Seeds are fixed. What is finished or begun lies in the folder and is not done again: run the same
-command to go on after a stop. On two CPU cores the small networks take about a quarter of an hour
-and each step of the chain 2 to 4 seconds; a GPU is not needed and not used.
+command to go on after a stop. The small networks and the pictures take about an hour of one CPU
+core, each step of the chain 2 to 4 seconds, all in all about three hours; a GPU is not used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 DEVTOOLS = Path(__file__).resolve().parent.parent
-STEPS = {"recogniser": 1500, "autoencoder": 1000, "detector": 2400, "hints": 400, "chain": 2400}
+STEPS = {"recogniser": 1500, "autoencoder": 1000, "detector": 2400, "hints": 400, "chain": 2000}
 PICTURES = 8000
 
 
