@@ -117,6 +117,15 @@ def is_right(shot: Shot, who: Everybody) -> bool:
     return found == list(shot.people)
 
 
+def is_not_mixed(shot: Shot, who: Everybody) -> bool:
+    """Whether there is a face for each person, more like that person than like the others shown."""
+    if len(shot.faces) != len(shot.people):
+        return False
+    shown = [who.references[number] for number in shot.people]
+    found = [judging.nearest(embedding, shown) for _, embedding in shot.faces]
+    return found == list(range(len(shown)))
+
+
 def own_likeness(shot: Shot, who: Everybody) -> float:
     """Mean likeness of the faces to their own references; a face that is missing counts 0."""
     pairs = zip(shot.people, shot.faces, strict=False)

@@ -41,6 +41,7 @@ class Proof:
         return {
             "pictures": len(shots),
             "right": sum(m.is_right(shot, self.who) for shot in shots),
+            "not mixed": sum(m.is_not_mixed(shot, self.who) for shot in shots),
             "likeness": sum(m.own_likeness(shot, self.who) for shot in shots) / len(shots),
             "background": sum(
                 judging.background(shot.picture) == s.background
