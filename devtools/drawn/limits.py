@@ -34,12 +34,12 @@ LIMITS = {
     "right without InstantID": Limit((2, 10), (4, 20), 4),
     "prompt with InstantID": Limit((8, 10), (17, 20), 17),
     "face within 4 px": Limit((8, 10), (16, 20), 17),
-    "changed keypoints within 4 px": Limit((2, 3), (5, 6), 6),
-    "two people right": Limit((2, 8), (7, 20), 18),
-    "two people not mixed": Limit((7, 8), (18, 20), 18),
+    "changed keypoints followed": Limit((2, 3), (5, 8), 8),
+    "two people right": Limit((1, 8), (7, 20), 18),
+    "two people not mixed": Limit((5, 8), (16, 20), 18),
     "two people within 4 px": Limit((4, 8), (11, 20), 18),
-    "region nearer outside": Limit((3, 3), (8, 8), 8),
-    "prompt with negative identity": Limit((3, 3), (7, 8), 8),
+    "region nearer outside": Limit((2, 3), (6, 8), 8),
+    "prompt with negative identity": Limit((2, 3), (6, 8), 8),
     "second ControlNet in place": Limit((2, 3), (6, 8), 8),
 }
 
