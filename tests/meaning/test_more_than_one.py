@@ -71,5 +71,5 @@ def test_three_references_beat_one_noisy_one(studio: Studio, who: Everybody) -> 
 def noisy(identity: world.Identity, random: np.random.Generator) -> world.Picture:
     """A portrait under coloured light and with noise."""
     picture = world.draw([(identity, world.draw_pose(random))], world.draw_scene(random))
-    light = 1 + random.normal(0, 0.15, 3)
+    light = 1 + random.normal(0, 0.12, 3)
     return (picture * light + random.normal(0, 8, picture.shape)).clip(0, 255).astype(np.uint8)
