@@ -41,7 +41,6 @@ class Proof:
         return {
             "pictures": len(shots),
             "right": sum(m.is_right(shot, self.who) for shot in shots),
-            "not mixed": sum(m.is_not_mixed(shot, self.who) for shot in shots),
             "likeness": sum(m.own_likeness(shot, self.who) for shot in shots) / len(shots),
             "background": sum(
                 judging.background(shot.picture) == s.background
@@ -148,9 +147,9 @@ class Proof:
             )
             for n in range(EVERYBODY)
         ]
-        return [
-            ("two people", self.figures(shots, [self.m.two_people(n)[1] for n in range(EVERYBODY)]))
-        ]
+        figures = self.figures(shots, [self.m.two_people(n)[1] for n in range(EVERYBODY)])
+        figures["not mixed"] = sum(self.m.is_not_mixed(shot, self.who) for shot in shots)
+        return [("two people", figures)]
 
     def seeds(self) -> list[tuple[str, dict[str, float]]]:
         """The same people and scenes with other noise."""
