@@ -1,20 +1,24 @@
-"""From an empty folder to a picture: set up everything, run the basic workflow once, and stop.
+"""From an empty folder to a picture of a person: set up everything, show it once, and stop.
 
     python3 devtools/quickstart.py
 
-Makes the private environment if it is missing (see env.py; torch is large), makes stand-in models,
-starts a real ComfyUI server on the CPU with this pack, queues the API form of
-example_workflows/instantid_basic.json on a public-domain portrait, saves the picture and the drawn
-keypoints, and stops the server. Nothing outside the folder .dev of the checkout is touched.
+Makes the private environment if it is missing (see env.py; torch is large), makes small models
+that were trained on drawn people (see devtools/drawn), starts a real ComfyUI server on the CPU with
+this pack, and saves one sheet: two drawn people, and what InstantID makes of them. Nothing outside
+the folder .dev of the checkout is touched.
 
-The stand-in models have random weights: the picture means nothing. With --models DIR, a folder
-like ComfyUI's `models` that holds the real files, it shows the person of the photo.
+With --image, --prompt or a size it queues the API form of example_workflows/instantid_basic.json
+instead, on stand-in models with random weights: the picture means nothing, but everything runs.
+With --models DIR, a folder like ComfyUI's `models` that holds the real files, it shows the person
+of the photo.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -26,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import env
+import make_standins
 from comfy_server import PORTRAIT, Prompt, Result, Server, ServerError, serve, standin_models
 
 WORKFLOW = env.ROOT / "example_workflows" / "api" / "instantid_basic.json"
@@ -57,7 +62,7 @@ class Wishes:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0],
-        epilog="Stand-in models have random weights: their pictures mean nothing.",
+        epilog="Without --image, --prompt, --models and a size: a sheet of drawn people.",
     )
     parser.add_argument("--image", type=Path, help="the photo; a portrait by NASA unless named")
     parser.add_argument("--prompt", help="what the picture shows")
@@ -208,6 +213,52 @@ def make_picture(server: Server, options: argparse.Namespace, portrait: Path) ->
         say(f"{what + ':':<17}{output / name}")
 
 
+def wants_drawn_people(options: argparse.Namespace) -> bool:
+    """Whether nothing is asked for that the drawn world does not know."""
+    asked = (options.image, options.prompt, options.models, options.width, options.height)
+    return all(value is None for value in asked)
+
+
+def show_drawn_people(server: Server, options: argparse.Namespace, models: Path) -> None:
+    """Make the sheet of drawn people on the server, save it and print who is like whom."""
+    import cv2
+    from drawn import sheet
+
+    given = sheet.make_sheet()
+    for name, picture in given.inputs().items():
+        cv2.imwrite(str(server.base / "input" / name), picture[..., ::-1])
+    files = {
+        "checkpoint": Path(make_standins.CHECKPOINT).name,
+        "identitynet": Path(make_standins.IDENTITYNET).name,
+        "adapter": Path(make_standins.ADAPTER).name,
+    }
+    prompt = sheet.graph(files, options.seed or sheet.SEED, options.steps or sheet.STEPS)
+    began = time.monotonic()
+    result = server.run(prompt, seconds=3600)
+    say(f"Five pictures in {time.monotonic() - began:.1f} s")
+    output = options.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    made: dict[str, Any] = {}
+    for name in ("keypoints", *sheet.RESULTS):
+        save(server, result, name, output / f"{name}.png")
+        made[name] = cv2.imread(str(output / f"{name}.png"))[..., ::-1]
+    place = output / "sheet.png"
+    cv2.imwrite(str(place), sheet.compose(given, made)[..., ::-1])
+    for line in sheet.likenesses(given, made, open_faces(models)):
+        say(line)
+    say(f"Sheet: {place}")
+    say(sheet.WHAT_IT_IS)
+
+
+def open_faces(models: Path) -> Any:
+    """Return this pack's face analyzer, without its warning that these are not the real files."""
+    logging.getLogger("faithful_instantid").disabled = True
+    make_standins.checkout()
+    faces = importlib.import_module(f"{make_standins.PACKAGE}.instantid_core.faces")
+    folder = models / make_standins.FACES
+    return faces.open_analyzer(faces.find_pack("antelopev2", [folder.parent.parent]), "CPU")
+
+
 def say(text: str) -> None:
     print(text, flush=True)
 
@@ -222,7 +273,9 @@ def run(options: argparse.Namespace, started: float) -> None:
     """Do everything that needs the environment: this process runs in it."""
     comfyui = options.comfyui.resolve()
     began = time.monotonic()
-    standins = standin_models(comfyui, sys.executable)  # with real models: for their photo
+    drawn = wants_drawn_people(options)
+    kind = make_standins.DRAWN if drawn else make_standins.RANDOM
+    standins = standin_models(comfyui, sys.executable, kind)  # with real models: for their photo
     if options.models is None:
         say(f"Stand-in models ready in {time.monotonic() - began:.1f} s: {standins}")
     models = standins if options.models is None else options.models.resolve()
@@ -235,8 +288,11 @@ def run(options: argparse.Namespace, started: float) -> None:
         cpu=options.models is None or not has_gpu(),
     ) as server:
         say(f"ComfyUI up in {time.monotonic() - began:.1f} s; its log: {server.log_path}")
-        make_picture(server, options, standins / PORTRAIT)
-        if options.models is None:
+        if drawn:
+            show_drawn_people(server, options, standins)
+        else:
+            make_picture(server, options, standins / PORTRAIT)
+        if options.models is None and not drawn:
             say(
                 "These are stand-in models with random weights: the picture means nothing. "
                 "It shows that everything runs. For real pictures, name a folder of real models "

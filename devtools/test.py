@@ -5,9 +5,9 @@
 
 A tier is a folder under tests/. Without a name all but `hard`, `fleet` and `meaning` run, each in a
 process of its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI
-server, `browser` Chromium; `hard` is hard use, `fleet` many servers, both in short forms unless
-`--long` is given; `meaning` looks at pictures of drawn people, once they are trained. What stands
-after `--` goes to pytest, for example `host -- -k masks -x`.
+server, `browser` Chromium; `hard` is hard use, `fleet` many servers, `meaning` looks at pictures of
+drawn people, these three in short forms unless `--long` is given. What stands after `--` goes to
+pytest, for example `host -- -k masks -x`.
 The exit code is 1 when a tier fails, takes too long or has no test to run.
 """
 
@@ -49,9 +49,10 @@ LIMITS = {
     "host": Limits(300, 1500, 2),
     "hard": Limits(600, 2400, 2),
     "fleet": Limits(600, 900),
+    "meaning": Limits(600, 900, 2),
 }
 LONG_LIMITS = Limits(7200, 14400)
-LONG = "INSTANTID_TESTS_LONG"  # the environment variable that tests/hard reads
+LONG = "INSTANTID_TESTS_LONG"  # the environment variable that those tiers read
 OTHER_LIMITS = Limits(300, 1500)
 
 
@@ -176,7 +177,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tiers", nargs="*", metavar="tier", help=f"any of {', '.join(tiers)}")
-    parser.add_argument("--long", action="store_true", help="hard, fleet: the whole")
+    parser.add_argument("--long", action="store_true", help="hard, fleet, meaning: the whole")
     env.add_arguments(parser)
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.tiers).difference(tiers))

@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import max_pool2d, mse_loss
 
 from .chain import Chain, Faces
 from .pool import Pool, hint_of
 from .world import SIZE, draw_pose, draw_two_poses
 
 Say = Callable[[str], None]
-BATCH, RATE, DECAY = 16, 2e-3, 0.99
-WORKERS = 2  # threads, each with its part of a batch: they wait for each other once a step
-Stage = tuple[tuple[Any, ...], Tensor]
+BATCH, RATE, DECAY = 32, 2e-3, 0.99
+FACE = 3.0  # how much more an error counts where a face is: a background is soon learned
+JITTER = 0.04  # of a face embedding's numbers, by their own size: no two photos give the same
+Stage = tuple[tuple[Any, ...], Tensor, Tensor]
 TIMESTEPS = 1000
 HINT_CELLS = 16
+POINTS = 5  # the first planes of an encoded hint say how near each of the five points is
 
 
 def alphas() -> Tensor:
@@ -93,7 +95,11 @@ class Texts:
 
 
 class Trainer:
-    def __init__(self, hint_block: nn.Module, pool: Pool, texts: Texts, folder: Path) -> None:
+    """Trains the chain; `workers` threads take a part of each batch and wait for each other."""
+
+    def __init__(
+        self, hint_block: nn.Module, pool: Pool, texts: Texts, folder: Path, workers: int
+    ) -> None:
         torch.manual_seed(8)
         self.chain = Chain()
         self.chain.control.input_hint_block.load_state_dict(hint_block.state_dict())
@@ -107,7 +113,8 @@ class Trainer:
         self.alphas = alphas()
         self.step = 0
         self.generator = torch.Generator()
-        self.workers = ThreadPoolExecutor(WORKERS)
+        self.parts = workers
+        self.workers = ThreadPoolExecutor(workers)
         for parameter in self.params:
             parameter.grad = torch.zeros_like(parameter)
         if self.path.is_file():
@@ -158,8 +165,7 @@ class Trainer:
         decay = 1 if share < 0.65 else max(0.03, (1 - share) / 0.35)
         for group in self.optimizer.param_groups:
             group["lr"] = RATE * min(1, (self.step + 1) / 100) * decay
-        losses = self.workers.map(self._part, range(WORKERS), self._batch())
-        loss = sum(losses) / WORKERS
+        loss = sum(self.workers.map(self._part, self._batch())) / self.parts
         nn.utils.clip_grad_norm_(self.params, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
@@ -168,12 +174,12 @@ class Trainer:
         torch._foreach_lerp_(self.average, [p.detach() for p in self.params], 1 - old)
         return loss
 
-    def _part(self, _: int, part: Stage) -> float:
-        """Add the gradients of one part of the batch; return its loss."""
-        inputs, v = part
-        loss = mse_loss(self.chain(*inputs), v)
-        (loss / WORKERS).backward()
-        return loss.item()
+    def _part(self, part: Stage) -> float:
+        """Add the gradients of one part of the batch; return its plain loss."""
+        inputs, v, weights = part
+        errors = mse_loss(self.chain(*inputs), v, reduction="none")
+        ((weights * errors).mean() / self.parts).backward()
+        return errors.mean().item()
 
     def _batch(self) -> list[Stage]:
         pool, generator = self.pool, self.generator
@@ -182,6 +188,8 @@ class Trainer:
         x0 = pool.latents[rows].float()
         take = torch.randint(0, pool.embeddings.shape[2], (BATCH,), generator=generator)
         embeddings = pool.embeddings[rows, :, take].float()
+        blur = torch.randn(embeddings.shape, generator=generator)
+        embeddings = embeddings + JITTER * embeddings.std(-1, keepdim=True) * blur
         # Nobody: the negative side. Off: neither adapter nor IdentityNet, or one of them alone.
         embeddings[chance[0] < 0.1] = 0
         off, alone = chance[1] < 0.1, chance[1] > 0.94
@@ -199,8 +207,17 @@ class Trainer:
         v = a.sqrt() * noise - (1 - a).sqrt() * x0
         hints = pool.hints[rows].float()
         context, y = self.texts.context[texts], self.texts.y[texts]
+        weights = on_faces(hints)
         out: list[Stage] = []
-        for p in torch.arange(BATCH).chunk(WORKERS):
+        for p in torch.arange(BATCH).chunk(self.parts):
             faces = Faces(embeddings[p], masks[p], adapter[p], control[p])
-            out.append(((x[p], t[p].float(), context[p], y[p], hints[p], faces), v[p]))
+            inputs = x[p], t[p].float(), context[p], y[p], hints[p], faces
+            out.append((inputs, v[p], weights[p]))
         return out
+
+
+def on_faces(hints: Tensor) -> Tensor:
+    """(B,C,16,16) encoded hints -> (B,1,16,16): weights of errors, 1 on average, more on faces."""
+    near = hints[:, :POINTS].sum(1, keepdim=True).clamp(0, 1)
+    weights = 1 + (FACE - 1) * max_pool2d(near, 5, stride=1, padding=2)
+    return weights / weights.mean()

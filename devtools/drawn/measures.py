@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import judging
 from .judging import Embedding
-from .studio import Order, Studio
+from .studio import Order, Studio, keypoints_of
 from .world import (
     SIZE,
     Picture,
@@ -81,8 +81,6 @@ def order_of_two(studio: Studio, who: Everybody, number: int, **changes: Any) ->
     """Return the order for a person and the next one, each with their half of the picture."""
     scene, poses = two_people(number)
     left, right = pair(number)
-    from .studio import keypoints_of
-
     masks = torch.from_numpy(halves(poses))
     people = studio.people(
         *(
@@ -91,6 +89,11 @@ def order_of_two(studio: Studio, who: Everybody, number: int, **changes: Any) ->
         )
     )
     return Order(scene, people, seed=200 + number, people=2).but(**changes)
+
+
+def mask_of(pose: Pose, other: Pose) -> torch.Tensor:
+    """(1,SIZE,SIZE): 1 in the half of the picture that belongs to `pose`, 0 in the other's."""
+    return torch.from_numpy(halves((pose, other))[:1])
 
 
 def pair(number: int) -> tuple[int, int]:
@@ -112,6 +115,15 @@ def is_right(shot: Shot, who: Everybody) -> bool:
         return False
     found = [judging.nearest(embedding, who.references) for _, embedding in shot.faces]
     return found == list(shot.people)
+
+
+def is_not_mixed(shot: Shot, who: Everybody) -> bool:
+    """Whether there is a face for each person, more like that person than like the others shown."""
+    if len(shot.faces) != len(shot.people):
+        return False
+    shown = [who.references[number] for number in shot.people]
+    found = [judging.nearest(embedding, shown) for _, embedding in shot.faces]
+    return found == list(range(len(shown)))
 
 
 def own_likeness(shot: Shot, who: Everybody) -> float:

@@ -2,15 +2,14 @@
 
     <environment's python> devtools/drawn/proof.py COMFYUI MODELS OUTPUT [table ...]
 
-MODELS: a folder that `make_standins.py ... drawn` made. OUTPUT gets one JSON file and one picture
-per table. Without names all tables are made; it takes about a quarter of an hour on two quiet
-cores.
+MODELS: a folder that `make_standins.py ... drawn` made. OUTPUT gets a table in Markdown and a
+picture for each name. Without names all tables are made; it takes about a quarter of an hour on
+two quiet cores.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 DEVTOOLS = Path(__file__).resolve().parent.parent
+EVERYBODY, SOME = 20, 8  # people in a row of a table
 
 
 class Proof:
@@ -80,26 +80,50 @@ class Proof:
     def parts(self) -> list[tuple[str, dict[str, float]]]:
         """Both halves of InstantID, each alone, neither."""
         return [
-            ("InstantID", self.row(20)),
-            ("adapter alone", self.row(20, control=None)),
-            ("IdentityNet alone", self.row(20, adapter=None)),
-            ("without", self.row(20, identity=None)),
+            ("InstantID", self.row(EVERYBODY)),
+            ("adapter alone", self.row(SOME, control=None)),
+            ("IdentityNet alone", self.row(SOME, adapter=None)),
+            ("without", self.row(EVERYBODY, identity=None)),
         ]
 
     def weights(self) -> list[tuple[str, dict[str, float]]]:
         return [
-            (f"weight {weight}", self.row(10, adapter={"weight": weight}))
-            for weight in (0.0, 0.4, 0.8, 1.2)
+            (f"weight {weight}", self.row(SOME, adapter={"weight": weight}))
+            for weight in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
         ]
 
     def windows(self) -> list[tuple[str, dict[str, float]]]:
         return [
             (
                 f"{start} to {end}",
-                self.row(10, adapter={"start_percent": start, "end_percent": end}),
+                self.row(SOME, adapter={"start_percent": start, "end_percent": end}),
             )
-            for start, end in ((0.0, 0.5), (0.5, 1.0))
+            for start, end in ((0.0, 0.3), (0.0, 0.7), (0.5, 1.0))
         ]
+
+    def layers(self) -> list[tuple[str, dict[str, float]]]:
+        """Only the down, the middle or the up blocks; a curve that falls; a noisy negative."""
+        weighting = self.load("instantid_core.weighting")
+        rows = [
+            (f"{part} blocks only", self.row(SOME, adapter={"layer_weights": layers}))
+            for part, layers in (
+                ("down", weighting.LayerWeights.of_parts(1.0, 0.0, 0.0)),
+                ("middle", weighting.LayerWeights.of_parts(0.0, 1.0, 0.0)),
+                ("up", weighting.LayerWeights.of_parts(0.0, 0.0, 1.0)),
+            )
+        ]
+        for start in (1.0, 0.4):
+            falls = weighting.eased("linear", start, 0.0)
+            given = {"weight_curve": falls}
+            rows.append((f"curve from {start} to 0", self.row(SOME, adapter=given)))
+        noisy = [
+            self.m.order_of(
+                self.who, n, identity=self.studio.identity(sitter.portrait, negative_noise=0.35)
+            )
+            for n, sitter in enumerate(self.who.sitters[:SOME])
+        ]
+        shots = [self.m.shoot(self.studio, order, n) for n, order in enumerate(noisy)]
+        return [*rows, ("negative noise 0.35", self.figures(shots, [o.poses for o in noisy]))]
 
     def region(self) -> list[tuple[str, dict[str, float]]]:
         """InstantID inside the box of the face alone."""
@@ -107,7 +131,7 @@ class Proof:
         keypoints_of = self.load("devtools.drawn.studio").keypoints_of
         size = self.world.SIZE
         shots, poses = [], []
-        for n in range(10):
+        for n in range(SOME):
             order = self.m.order_of(self.who, n)
             points = keypoints_of(*order.poses)
             mask = regions.execute(points, size, size, "crop", "box", 0.0, 0.0)[0]
@@ -121,31 +145,33 @@ class Proof:
             self.m.shoot(
                 self.studio, self.m.order_of_two(self.studio, self.who, n), *self.m.pair(n)
             )
-            for n in range(20)
+            for n in range(EVERYBODY)
         ]
-        return [("two people", self.figures(shots, [self.m.two_people(n)[1] for n in range(20)]))]
+        figures = self.figures(shots, [self.m.two_people(n)[1] for n in range(EVERYBODY)])
+        figures["not mixed"] = sum(self.m.is_not_mixed(shot, self.who) for shot in shots)
+        return [("two people", figures)]
 
     def seeds(self) -> list[tuple[str, dict[str, float]]]:
         """The same people and scenes with other noise."""
         rows = []
         for more in (1000, 2000):
-            orders = [self.m.order_of(self.who, n, seed=more + n) for n in range(10)]
+            orders = [self.m.order_of(self.who, n, seed=more + n) for n in range(SOME)]
             shots = [self.m.shoot(self.studio, order, n) for n, order in enumerate(orders)]
             rows.append((f"seeds from {more}", self.figures(shots, [o.poses for o in orders])))
         return rows
 
     def old(self) -> list[tuple[str, dict[str, float]]]:
         """The old pack's node, as it comes: hidden noise, 0.8 and 0.8, the pose as a picture."""
+        import torch
+
         apply = self.load("nodes.legacy.apply").ApplyInstantID
         rows, poses = [], []
         studio = self.load("devtools.drawn.studio")
-        for n, sitter in enumerate(self.who.sitters[:10]):
+        for n, sitter in enumerate(self.who.sitters[:SOME]):
             order = self.m.order_of(self.who, n)
-            stranger = self.who.sitters[(n + 3) % 20].identity
+            stranger = self.who.sitters[(n + 3) % EVERYBODY].identity
             pose = self.world.draw([(stranger, order.poses[0])], order.scene)
             texts = self.studio.text(order.scene.prompt()), self.studio.text("")
-            import torch
-
             with torch.inference_mode():
                 made = apply.execute(
                     *(self.studio.adapter, self.studio.analyzer, self.studio.control_net),
@@ -159,7 +185,7 @@ class Proof:
             ("Apply InstantID (old)", self.figures(rows, poses)),
             (
                 "ours at 0.8 and 0.8",
-                self.row(10, adapter={"weight": 0.8}, control={"strength": 0.8}),
+                self.row(SOME, adapter={"weight": 0.8}, control={"strength": 0.8}),
             ),
         ]
 
@@ -171,8 +197,7 @@ class Proof:
         self.pictures = []
         rows = getattr(self, table)()
         seconds = time.monotonic() - began
-        text = json.dumps({"rows": rows, "seconds": seconds}, indent=1)
-        (self.output / f"{table}.json").write_text(text, encoding="utf-8")
+        (self.output / f"{table}.md").write_text(markdown(rows), encoding="utf-8")
         sheet = np.concatenate([np.concatenate(row, 1) for row in self.pictures], 0)
         cv2.imwrite(str(self.output / f"{table}.png"), sheet[..., ::-1])
         for words, figures in rows:
@@ -180,18 +205,27 @@ class Proof:
             print(f"{table}: {words}: {told} ({seconds:.0f} s)", flush=True)
 
 
-TABLES = ("true", "parts", "two", "weights", "region", "old", "windows", "seeds")
+def markdown(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
+    """Return rows of figures as a table of docs/proof.md."""
+    heads = ["", *rows[0][1]]
+    lines = [heads, ["---"] * len(heads)]
+    lines += [[words, *(f"{value:.3g}" for value in row.values())] for words, row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+TABLES = ("true", "parts", "two", "weights", "region", "old", "windows", "layers", "seeds")
 
 
 def main() -> None:
     comfyui, models, output = (Path(argument).resolve() for argument in sys.argv[1:4])
+    tables = sys.argv[4:] or TABLES  # ComfyUI gets arguments of its own below
     sys.path.insert(0, str(DEVTOOLS))
     maker = importlib.import_module("make_standins")
     maker.start_comfyui(comfyui)
     maker.checkout()
     output.mkdir(parents=True, exist_ok=True)
     proof = Proof(lambda name: importlib.import_module(f"{maker.PACKAGE}.{name}"), models, output)
-    for table in sys.argv[4:] or TABLES:
+    for table in tables:
         proof.write(table)
 
 

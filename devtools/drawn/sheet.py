@@ -15,7 +15,7 @@ from .world import SIZE, Picture, Pose, Scene
 
 Prompt = dict[str, dict[str, Any]]
 TILE, LINE, GAP = 2 * SIZE, 20, 6
-SEED, STEPS, CFG = 5, 12, 3.0
+SEED, STEPS, CFG = 5, 8, 1.5
 FIRST, OTHER = Scene("blue", "yellow"), Scene("green", "white")
 POSE = Pose(0.5 * SIZE, 0.46 * SIZE, 0.58 * SIZE, tilt=6, turn=-0.4)
 TWO_POSES = (

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import nodes as stock
 
-from ...instantid_core.keypoints import FacePoints, Keypoints
+from ...instantid_core.keypoints import FacePoints, Keypoints, draw_keypoints
 from ...nodes.apply import ApplyAdapter, ApplyIdentityNet
 from ...nodes.faces import EncodeFace
 from ...nodes.folders import add_folder
@@ -28,7 +28,7 @@ from ..standins import sdxl
 from .world import SIZE, Picture, Pose, Scene
 
 FOLDERS = ("checkpoints", "controlnet", "instantid", "insightface")
-STEPS, CFG, SAMPLER, SCHEDULER = 8, 3.0, "euler", "simple"
+STEPS, CFG, SAMPLER, SCHEDULER = 6, 1.5, "euler", "simple"
 STRENGTH = 1.0  # of adapter and IdentityNet: what they were trained at
 
 
@@ -38,6 +38,7 @@ class Order:
 
     identity: FACE_EMBEDS, IID_PEOPLE or None for a picture without InstantID. adapter, control:
     further inputs of Apply InstantID Adapter and Apply IdentityNet; None leaves that node out.
+    beside: a pose for the same network as an ordinary ControlNet of ComfyUI, after those.
     """
 
     scene: Scene
@@ -47,6 +48,7 @@ class Order:
     people: int = 1
     adapter: Mapping[str, Any] | None = field(default_factory=dict)
     control: Mapping[str, Any] | None = field(default_factory=dict)
+    beside: Pose | None = None
     batch: int = 1
     steps: int = STEPS
 
@@ -111,6 +113,11 @@ class Studio:
             net = self.control_net
             out = ApplyIdentityNet.execute(positive, negative, net, order.identity, **given)
             positive, negative = out[0], out[1]
+        if order.beside is not None:
+            drawn = image_of(draw_keypoints(order.beside.kps[None], SIZE, SIZE))
+            positive, negative = stock.ControlNetApplyAdvanced().apply_controlnet(
+                *(positive, negative, self.control_net, drawn, STRENGTH, 0.0, 1.0)
+            )
         return model, positive, negative
 
     def sample(self, order: Order, conditions: tuple[Any, Any, Any]) -> Picture:

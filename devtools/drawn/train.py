@@ -3,8 +3,8 @@
     <environment's python> devtools/drawn/train.py COMFYUI [--folder DIR] [--steps N]
 
 Seeds are fixed. What is finished or begun lies in the folder and is not done again: run the same
-command to go on after a stop. On two CPU cores the small networks take about a quarter of an hour
-and each step of the chain 2 to 4 seconds; a GPU is not needed and not used.
+command to go on after a stop. The small networks and the pictures take about an hour of one CPU
+core, each step of the chain 2 to 4 seconds, all in all about three hours; a GPU is not used.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 DEVTOOLS = Path(__file__).resolve().parent.parent
-STEPS = {"recogniser": 1500, "autoencoder": 1000, "detector": 1200, "hints": 400, "chain": 2400}
-PICTURES = 6000
+STEPS = {"recogniser": 1500, "autoencoder": 1000, "detector": 2400, "hints": 400, "chain": 2000}
+PICTURES = 8000
 
 
 def parse() -> argparse.Namespace:
@@ -49,6 +49,7 @@ class Stages:
         self.folder: Path = options.folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.steps = {**STEPS, "chain": options.steps}
+        self.threads: int = options.threads
         self.began = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -116,7 +117,7 @@ class Stages:
         pool = pools.Pool(**torch.load(encoded))
         texts = self.module("texts").encoded()
         self.say("training the chain")
-        trainer = training.Trainer(small[2], pool, texts, self.folder)
+        trainer = training.Trainer(small[2], pool, texts, self.folder, self.threads)
         trainer.run(self.steps["chain"], self.say)
 
 
@@ -125,7 +126,7 @@ def main() -> None:
     stages = Stages(options)
     import torch
 
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)  # the networks are small: more threads wait for each other
     if options.only != "pack":
         small = stages.small()
         if options.only != "chain":

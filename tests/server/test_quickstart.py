@@ -27,9 +27,11 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="counts processes in /pr
 
 
 @contextmanager
-def quickstart(output: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def quickstart(
+    output: Path, *arguments: str, wishes: tuple[str, ...] = SMALL
+) -> Iterator[subprocess.Popen[str]]:
     """Run the part of the quickstart that follows the making of the environment."""
-    command = [sys.executable, str(SCRIPT), "--output", str(output), *SMALL, *arguments]
+    command = [sys.executable, str(SCRIPT), "--output", str(output), *wishes, *arguments]
     variables = {
         **os.environ,
         "COMFYUI_PATH": str(default_comfyui()),
@@ -106,6 +108,21 @@ def test_it_leaves_a_picture_of_the_asked_size_and_the_drawn_keypoints(tmp_path:
     assert "step 1 of 1" in said
     assert "Total: " in said
     assert "the picture means nothing" in said
+    assert gone(tmp_path)
+
+
+def test_without_wishes_it_leaves_a_sheet_of_drawn_people(tmp_path: Path) -> None:
+    with quickstart(tmp_path, wishes=("--steps", "2")) as process:
+        said, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, said
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.format == "PNG"
+    assert sheet.width > 5 * 256
+    for name in ("with_instantid", "without", "another_prompt", "another_person", "two_people"):
+        assert Image.open(tmp_path / f"{name}.png").size == (128, 128)
+        assert f"Likeness to the first and the second person, {name}: " in said
+    assert "says nothing about how real photos come out" in said
+    assert "the picture means nothing" not in said
     assert gone(tmp_path)
 
 
