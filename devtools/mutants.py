@@ -182,6 +182,10 @@ def changed_since(revision: str) -> list[str]:
     return [name for name in done.stdout.split() if name in modules()]
 
 
+class UnsoundError(RuntimeError):
+    """Tests fail without any fault: they can say nothing about one."""
+
+
 class Trials:
     """A copy of the checkout in which faults are tried, each in a process of its own."""
 
@@ -200,12 +204,13 @@ class Trials:
         self._sound: dict[tuple[str, ...], float] = {}
 
     def seconds_of(self, files: Sequence[str]) -> float:
-        """Return how long test files take without a fault. SystemExit if they do not pass."""
+        """Return how long test files take without a fault. Raises UnsoundError if they fail."""
         key = tuple(files)
         if key not in self._sound:
             begun = time.monotonic()
             if not self.pass_(files):
-                raise SystemExit(f"Without a fault {files} fail:\n{self.log.read_text()[-3000:]}")
+                said = self.log.read_text(encoding="utf-8", errors="replace")
+                raise UnsoundError(f"Without a fault {files} fail:\n{said[-3000:]}")
             self._sound[key] = time.monotonic() - begun
         return self._sound[key]
 
@@ -286,7 +291,11 @@ def try_all(
             entry = None if again else known.get(mutant.key)
             if entry is None:
                 files = claims(mutant.site.module)
-                trials.seconds_of(files)
+                try:
+                    trials.seconds_of(files)
+                except UnsoundError as error:
+                    print(f"{number}: not tried, {mutant.site.module}:{mutant.line}. {error}")
+                    continue
                 begun = time.monotonic()
                 noticed = trials.is_noticed(mutant, files)
                 seconds = round(time.monotonic() - begun, 1)

@@ -117,8 +117,12 @@ def test_a_sample_is_the_same_for_a_seed_and_resumes_where_it_was(
 
 
 def test_a_checkout_whose_tests_fail_without_a_fault_is_told(
-    mutants: ModuleType, checkout: Path, tmp_path: Path
+    mutants: ModuleType, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (checkout / "tests" / "test_area.py").write_text(TESTS.format(height=4, area=61), "utf-8")
-    with pytest.raises(SystemExit, match="Without a fault"):
+    with pytest.raises(mutants.UnsoundError, match="Without a fault"):
         mutants.Trials(tmp_path / "trials").seconds_of(["tests/test_area.py"])
+    sample = mutants.sampled(["nodes/area.py"], 2, 1)
+    results = tmp_path / "results.jsonl"
+    assert mutants.try_all(sample, results, again=False, end=float("inf")) == []
+    assert capsys.readouterr().out.count("not tried, nodes/area.py:") == 2
