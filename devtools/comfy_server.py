@@ -358,10 +358,8 @@ def _shown_text(message: bytes) -> dict[str, str]:
     The layout is that of ComfyUI's `PromptServer.send_progress_text`.
     """
     kind, length = struct.unpack_from(">II", message)
-    if kind != TEXT_MESSAGE:
-        return {}
     node, text = message[8 : 8 + length], message[8 + length :]
-    return {node.decode(): text.decode()}
+    return {node.decode(): text.decode()} if kind == TEXT_MESSAGE else {}
 
 
 def _receive(connection: Any) -> str | bytes:

@@ -232,7 +232,8 @@ def show_drawn_people(server: Server, options: argparse.Namespace, models: Path)
         "identitynet": Path(make_standins.IDENTITYNET).name,
         "adapter": Path(make_standins.ADAPTER).name,
     }
-    prompt = sheet.graph(files, options.seed or sheet.SEED, options.steps or sheet.STEPS)
+    seed = sheet.SEED if options.seed is None else options.seed
+    prompt = sheet.graph(files, seed, options.steps or sheet.STEPS)
     began = time.monotonic()
     result = server.run(prompt, seconds=3600)
     say(f"Five pictures in {time.monotonic() - began:.1f} s")

@@ -108,8 +108,10 @@ def apply_adapter(
     window = Window.checked(start_percent, end_percent)
     for one, factor, region in _one_by_one(identity, masks.checked(mask), fit):
         own, scaled = fitting(one, layout), factor * weight
-        how = (factors, window, region, smooth_mask, curve, current_node())
-        model = attach(model, AdapterTerm(own, layout, scaled, *how))
+        term = AdapterTerm(
+            own, layout, scaled, factors, window, region, smooth_mask, curve, current_node()
+        )
+        model = attach(model, term)
     return model
 
 

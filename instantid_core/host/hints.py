@@ -181,3 +181,10 @@ def drawn(keypoints: object, width: int, height: int, mode: Fit) -> Tensor:
 def _picture(fitted: Keypoints) -> Tensor:
     """Keypoints on their canvas -> (B,H,W,3) float32 in 0..1."""
     return torch.from_numpy(draw_frames(fitted)).float().div_(255.0)
+
+
+def for_rows(hint: Tensor, frames: Sequence[int]) -> Tensor:
+    """(F,3,H,W) -> (B or 1,3,H,W): the frame of each row; a hint of B rows is used as it is."""
+    if len(hint) in (1, len(frames)):
+        return hint
+    return hint[[frame % len(hint) for frame in frames]]

@@ -7,7 +7,7 @@ stay apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,8 @@ from ..weighting import LayerWeights, PercentTable, WeightCurve
 from . import rows as row_tags
 from .adapter_run import MASKS_LEFT_OUT
 from .control_blocks import encode_hint, run_blocks
-from .hints import Hint, resized
-from .on_node import NodeText, warn_at
+from .hints import Hint, for_rows, resized
+from .on_node import NodeText
 from .people_attention import PeopleAttention, PeopleCells, replacements
 from .rows import Canvas, Rows
 from .sampling import sampling_hooks
@@ -117,9 +117,8 @@ class _Kept:
         self.cells = None if face.people is None else PeopleCells(face.people, face.counts)
         self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
         self.drawn = False
-        self.canvas = Canvas((0, 0))  # where nobody made one: remembers what was told
+        self._canvas = Canvas((0, 0))  # where nobody made one: remembers what was told
         self._node = face.node
-        self._told: set[str] = set()
 
     def rows_of(self, sides: tuple[int, ...]) -> Tensor:
         """(B,) int64 on the device: the side of each row; made once for each order of sides."""
@@ -127,11 +126,9 @@ class _Kept:
             self._rows[sides] = torch.tensor(sides).to(self.device)
         return self._rows[sides]
 
-    def tell_once(self, text: str) -> None:
-        """Warn, the first time in a sampling."""
-        if text not in self._told:
-            self._told.add(text)
-            warn_at([self._node], text)
+    def warn_once(self, canvas: Canvas | None, text: str) -> None:
+        """Warn, the first time in a sampling; canvas: the sampling's, if it has one."""
+        (canvas or self._canvas).warn_once(text, [self._node])
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
@@ -285,7 +282,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
         """
         foreign = self._foreign_hint(call)
         if foreign is not None:
-            return self._encode(_for_rows(foreign, call.rows.frames), kept)
+            return self._encode(for_rows(foreign, call.rows.frames), kept)
         view = call.rows.known_view
         encoded = kept.encoded.get(view)
         if encoded is None:
@@ -297,11 +294,12 @@ class IdentityNet(comfy.controlnet.ControlNet):
         """Encode the original that somebody replaced, or what is drawn for a view."""
         if self._given_hint is not None:
             shown = resized(self._given_hint, *call.picture_size)
-            return self._encode(_for_rows(shown, view.frames), kept)
+            return self._encode(for_rows(shown, view.frames), kept)
         hint, count = self.face.hint, self.face.hint.frame_count
         if not kept.drawn:
             kept.drawn = True
-            warn_of_small_faces(hint.fitted(*view.picture_size), kept.tell_once)
+            say = functools.partial(kept.warn_once, call.rows.canvas)
+            warn_of_small_faces(hint.fitted(*view.picture_size), say)
         rows = list(zip(view.rectangles, (frame % count for frame in view.frames), strict=True))
         distinct = list(dict.fromkeys(rows))
         repeats = len(rows) // len(distinct)
@@ -369,7 +367,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
             return None
         view = call.rows.view
         if view is None or (self._foreign_hint(call) is not None and not call.rows.is_told):
-            (call.rows.canvas or kept.canvas).warn_once(MASKS_LEFT_OUT, [self.face.node])
+            kept.warn_once(call.rows.canvas, MASKS_LEFT_OUT)
             return None
         region = kept.masks.get(view)
         if region is None:
@@ -387,13 +385,6 @@ def _on_residuals(layout: MaskLayout, view: View, like: Tensor) -> ResidualMasks
     laid = [mask[0][:, None] for mask in layout.over(grids, view)]
     is_empty = not any(bool(mask.any()) for mask in laid)
     return ResidualMasks(dict(zip(grids, packed_to(laid, like), strict=True)), is_empty)
-
-
-def _for_rows(hint: Tensor, frames: Sequence[int]) -> Tensor:
-    """(F,3,H,W) -> (B or 1,3,H,W): the frame of each row; a hint of B rows is used as it is."""
-    if len(hint) in (1, len(frames)):
-        return hint
-    return hint[[frame % len(hint) for frame in frames]]
 
 
 def _cut(picture: Tensor, rectangle: Rectangle) -> Tensor:

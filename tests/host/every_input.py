@@ -7,219 +7,39 @@ what they predict.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
 import torch
-from faithful_instantid.instantid_core import host
-from faithful_instantid.instantid_core.faces.finding import find_keypoints
 from faithful_instantid.instantid_core.faces.pick import make_pick
-from faithful_instantid.instantid_core.faces.references import LookSettings, references_of
-from faithful_instantid.instantid_core.fitting import Fit, place, standard_face, transform
-from faithful_instantid.instantid_core.host.faces import encode_references, mix_identities, watched
+from faithful_instantid.instantid_core.faces.references import references_of
+from faithful_instantid.instantid_core.fitting import Fit
+from faithful_instantid.instantid_core.host.faces import mix_identities
 from faithful_instantid.instantid_core.host.hints import drawn
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
-    PersonSettings,
     carry_person,
-    person_from_photos,
-    with_person,
 )
-from faithful_instantid.instantid_core.host.rows import PERSON
-from faithful_instantid.instantid_core.images import rgb_to_images
-from faithful_instantid.instantid_core.plots import plot_curve, plot_layers
-from faithful_instantid.instantid_core.regions import FaceRegion, Outline, Shape
-from faithful_instantid.instantid_core.weighting import LayerWeights, eased, parse_curve
 
-from .input_world import Blind, Inputs, World
-
-
-@dataclass(frozen=True)
-class Case:
-    """Another value of an input, and what is set besides. Values may be made of the world."""
-
-    value: Any
-    given: Callable[[World], Inputs] = field(default=lambda _: {})
-
-
-@dataclass(frozen=True)
-class NodeCases:
-    """base: inputs to start from. core: what the same inputs give without the node.
-
-    numbers: what is compared of the node's outputs and of what core gives; all of it if None.
-    cases: for every input. A value that is callable is called with the world.
-    """
-
-    base: Callable[[World], Inputs]
-    core: Callable[..., Any]
-    cases: dict[str, Case]
-    numbers: Callable[[World, Any], Any] | None = None
-
-
-def of(name: str) -> Callable[[World], Any]:
-    """The world's thing of a name."""
-    return lambda world: getattr(world, name)
-
-
-def given(**inputs: Any) -> Callable[[World], Inputs]:
-    """Inputs set besides; a callable one is called with the world."""
-    return lambda world: {k: v(world) if callable(v) else v for k, v in inputs.items()}
-
-
-# What the inputs of each node say to the core, written down a second time.
-
-
-def keypoints_found(world: World, **i: Any) -> Any:
-    return find_keypoints(
-        i["face_analyzer"],
-        i["image"],
-        make_pick(i["pick"], i["index"], i.get("like")),
-        on_missing=i["on_missing"],
-        settings=LookSettings(i.get("threshold", 0.5), i.get("thorough", False)),
-        watched=watched,
-    )
-
-
-def face_encoded(world: World, **i: Any) -> Any:
-    pick = make_pick(i["pick"], i["index"], i.get("like"))
-    made = encode_references(
-        i["face_analyzer"],
-        i["adapter"],
-        [*references_of(i["image"], i.get("weights", ""), pick), *i.get("references", ())],
-        combine=i["combine"],
-        on_missing=i["on_missing"],
-        settings=LookSettings(i.get("threshold", 0.5), i.get("thorough", False)),
-        noise=i.get("negative_noise", 0.0),
-        noise_seed=i.get("noise_seed", 0),
-    )
-    return made.identity, made.preview, made.report
-
-
-def moved(world: World, keypoints: Any = None, **numbers: Any) -> Any:
-    return (transform(standard_face() if keypoints is None else keypoints, **numbers),)
-
-
-def placed(world: World, keypoints: Any = None, **i: Any) -> Any:
-    source = standard_face() if keypoints is None else keypoints
-    return (place(source, i["width"], i["height"], i["x"], i["y"], i["size"]),)
-
-
-def region_mask(world: World, **i: Any) -> Any:
-    outline = Outline(Shape(i["shape"]), i["padding"], i["feather"])
-    region = FaceRegion(i["keypoints"], Fit(i["fit"]), outline)
-    return (region.render(i["width"], i["height"]),)
-
-
-def settings_of(i: Inputs) -> PersonSettings:
-    outline = Outline(Shape(i["shape"]), i["padding"], i["feather"])
-    return PersonSettings(i["order"], i["index"], outline, i["weight"], i["strength"])
-
-
-def person_added(world: World, **i: Any) -> Any:
-    who, where, mask = i["face_embeds"], i.get("keypoints"), i.get("mask")
-    return (with_person(i.get("people"), who, where, mask, settings_of(i)),)
-
-
-def person_of_photos(world: World, **i: Any) -> Any:
-    analyzer, adapter, settings = i["face_analyzer"], i["adapter"], settings_of(i)
-    people = i.get("people")
-    return person_from_photos(analyzer, adapter, i["portrait"], i["pose"], settings, people)
-
-
-def adapter_on(world: World, model: Any, face_embeds: Any, **i: Any) -> Any:
-    i["layers"], i["curve"] = i.pop("layer_weights", None), i.pop("weight_curve", None)
-    return (host.apply_adapter(model, face_embeds, **{**i, "fit": Fit(i.get("fit", "crop"))}),)
-
-
-def identitynet_on(world: World, **i: Any) -> Any:
-    sides = (i.pop("positive"), i.pop("negative"), i.pop("control_net"), i.pop("face_embeds"))
-    i["layers"], i["curve"] = i.pop("layer_weights", None), i.pop("weight_curve", None)
-    where = i.pop("keypoints", None)
-    return host.apply_identitynet(*sides, where, **{**i, "fit": Fit(i["fit"])})
-
-
-def both_on(world: World, **i: Any) -> Any:
-    who, where, fit = i["face_embeds"], i.get("keypoints"), Fit(i["fit"])
-    shape = Shape(i.get("region_shape", "box"))
-    outline = Outline(shape, i.get("region_padding", 0.0), i.get("region_feather", 0.0))
-    one_person = who in (world.identity, world.other_identity)
-    mask = FaceRegion(where, fit, outline) if i["face_region"] and one_person else None
-    window = {"start_percent": i["start_percent"], "end_percent": i["end_percent"]}
-    model = host.apply_adapter(
-        i["model"], who, weight=i["weight"], mask=mask, fit=fit, **window,
-        layers=i.get("layer_weights"), curve=i.get("weight_curve"),
-    )  # fmt: skip
-    sides = host.apply_identitynet(
-        i["positive"], i["negative"], i["control_net"], who, where, strength=i["strength"],
-        mask=mask, fit=fit, **window, layers=i.get("identitynet_layer_weights"),
-        curve=i.get("identitynet_weight_curve"), one_by_one=i.get("one_by_one", False),
-    )  # fmt: skip
-    return model, *sides
-
-
-def layers_made(world: World, **i: Any) -> Any:
-    parts = (i["down"], i["middle"], i["up"])
-    made = LayerWeights.parsed(i["values"]) if i.get("values") else LayerWeights.of_parts(*parts)
-    return made, rgb_to_images(plot_layers(made))
-
-
-def curve_made(world: World, curve: str, start: float, end: float, points: str = "") -> Any:
-    made = parse_curve(points) if curve == "points" else eased(curve, start, end)
-    return made, rgb_to_images(plot_curve(made))
-
-
-def old_both(world: World, **i: Any) -> Any:
-    weight = i.get("weight")
-    settings = old_pack.OldSettings(
-        weight=i["ip_weight"] if weight is None else weight,
-        strength=i["cn_strength"] if weight is None else weight,
-        start_percent=i["start_at"],
-        end_percent=i["end_at"],
-        noise=i.get("noise", 0.35),
-        combine=i.get("combine_embeds", "average"),
-        mask=i.get("mask"),
-    )
-    return old_pack.apply_old_pack(
-        i["instantid"], i["insightface"], i["control_net"], i["image"], i.get("image_kps"),
-        i["model"], i["positive"], i["negative"], settings,
-    )  # fmt: skip
-
-
-def old_adapter(world: World, **i: Any) -> Any:
-    return old_pack.patch_old_attention(
-        i["instantid"], i["insightface"], i["image"], i["model"], weight=i["weight"],
-        start_percent=i["start_at"], end_percent=i["end_at"], noise=i["noise"],
-        mask=i.get("mask"),
-    )  # fmt: skip
-
-
-def old_identitynet(world: World, **i: Any) -> Any:
-    return old_pack.apply_old_controlnet(
-        i["face_embeds"], i["control_net"], i["image_kps"], i["positive"], i["negative"],
-        strength=i["strength"], start_percent=i["start_at"], end_percent=i["end_at"],
-        mask=i.get("mask"),
-    )  # fmt: skip
-
-
-# What is compared.
-
-
-def of_model(world: World, made: Any) -> Any:
-    return world.predicted(made[0], world.positive, world.negative)
-
-
-def of_conditioning(world: World, made: Any) -> Any:
-    return world.predicted(world.model, *made)
-
-
-def of_both(world: World, made: Any) -> Any:
-    return world.predicted(*made)
-
-
-def of_carried(world: World, made: Any) -> Any:
-    return [(text, options[PERSON].identity, options[PERSON].weight) for text, options in made[0]]
-
+from .input_world import Blind, Case, Inputs, NodeCases, given, of
+from .node_cores import (
+    adapter_on,
+    both_on,
+    curve_made,
+    face_encoded,
+    identitynet_on,
+    keypoints_found,
+    layers_made,
+    moved,
+    of_both,
+    of_carried,
+    of_conditioning,
+    of_model,
+    old_adapter,
+    old_both,
+    old_identitynet,
+    person_added,
+    person_of_photos,
+    placed,
+    region_mask,
+)
 
 # Values that several nodes share.
 

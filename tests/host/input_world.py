@@ -135,6 +135,38 @@ class World:
 LEFT = make_pick("left_to_right", 0)
 
 
+@dataclass(frozen=True)
+class Case:
+    """Another value of an input, and what is set besides. Values may be made of the world."""
+
+    value: Any
+    given: Callable[[World], Inputs] = field(default=lambda _: {})
+
+
+@dataclass(frozen=True)
+class NodeCases:
+    """base: inputs to start from. core: what the same inputs give without the node.
+
+    numbers: what is compared of the node's outputs and of what core gives; all of it if None.
+    cases: for every input. A value that is callable is called with the world.
+    """
+
+    base: Callable[[World], Inputs]
+    core: Callable[..., Any]
+    cases: dict[str, Case]
+    numbers: Callable[[World, Any], Any] | None = None
+
+
+def of(name: str) -> Callable[[World], Any]:
+    """The world's thing of a name."""
+    return lambda world: getattr(world, name)
+
+
+def given(**inputs: Any) -> Callable[[World], Inputs]:
+    """Inputs set besides; a callable one is called with the world."""
+    return lambda world: {k: v(world) if callable(v) else v for k, v in inputs.items()}
+
+
 def flat(value: Any) -> Iterator[Any]:
     """The tensors, numbers and texts that a value is made of, in a fixed order."""
     if isinstance(value, torch.Tensor):

@@ -21,6 +21,7 @@ from faithful_instantid.instantid_core.identity import Identity, NoIdentity
 from faithful_instantid.instantid_core.keypoints import FacePoints, Keypoints, draw_keypoints
 from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.instantid_core.regions import FaceRegion
+from faithful_instantid.instantid_core.weighting import LayerWeights
 from faithful_instantid.tests.golden.weights import fill
 from torch.nn.functional import interpolate
 
@@ -572,3 +573,18 @@ def control_net(**changes: Any) -> Any:
         device=torch.device("meta"),
     )
     return comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+
+
+def test_layer_weights_scale_the_residuals_of_their_own_block(
+    make_net: Callable[..., IdentityNet], tiny_model: Any
+) -> None:
+    """SDXL's input blocks 4, 5, 7 and 8 have cross-attention; the others go with the next one."""
+    factors = (0.2, 0.4, 0.6, 0.8)  # of those four
+    layers = LayerWeights((*factors, 0.3, *[1.0] * 6))
+    wanted = [*[0.2] * 5, 0.4, 0.6, 0.6, 0.8, 0.3]  # nine input blocks, the middle
+    x = latents(height=24)
+    plain = evaluate(make_net(), tiny_model, x)
+    scaled = evaluate(make_net(layers=layers), tiny_model, x)
+    assert len(plain) == len(scaled) == len(wanted)
+    for one, other, factor in zip(plain, scaled, wanted, strict=True):
+        assert torch.allclose(other, one * factor, rtol=1e-5, atol=1e-7)
