@@ -123,6 +123,20 @@ class TestWindows:
             cut_model = cut_model or _context_windows(tiny_model, causal=causal)
             self.both_ways(applied, cut_model, conds)
 
+    def test_people_who_move_follow_them_inside_identitynet(
+        self,
+        official: Official,
+        tiny_model: Any,
+        make_controlnet: MakeNet,
+        identity: Any,
+        second_identity: Any,
+    ) -> None:
+        """What was laid for the people of one window is not taken for those of the next."""
+        first, face = masks(), walking_face()
+        people = People((Person(identity, face, first), Person(second_identity, face, 1.0 - first)))
+        conds = with_net(official, make_controlnet("identitynet"), people, None)
+        self.both_ways(tiny_model, SlidingWindows(WINDOWS).on(tiny_model), conds)
+
     def test_each_frame_shows_its_own_face(
         self, official: Official, tiny_model: Any, make_controlnet: MakeNet, identity: Any
     ) -> None:
@@ -354,33 +368,6 @@ class TestAreas:
             ]
 
         assert torch.equal(drawn(identity), drawn(second_identity))
-
-    def test_areas_of_one_size_in_one_sampling_keep_to_their_own_place(
-        self,
-        official: Official,
-        tiny_model: Any,
-        make_controlnet: MakeNet,
-        identity: Any,
-        second_identity: Any,
-    ) -> None:
-        """What was laid for the left area, people and hint, is not taken for the right one."""
-        upper = torch.zeros(1, 8 * HEIGHT, 8 * WIDTH)
-        upper[:, : 4 * HEIGHT] = 1.0
-        upper[:, : 6 * HEIGHT, 4 * WIDTH :] = 1.0  # further down in the right half
-        face, net = walking_face(1), make_controlnet("identitynet")
-        people = People((Person(identity, face, upper), Person(second_identity, face, 1.0 - upper)))
-        positive, negative = with_net(official, net, people, None)
-        text, extra = positive[0]
-        half = WIDTH // 2
-        left, right = (
-            [text, {**extra, "area": (HEIGHT, half, 0, start), "strength": 1.0}]
-            for start in (0, half)
-        )
-        x = latents()
-        both = predict(tiny_model, [left, right], negative, x, TIMESTEP)["positive"]
-        for side, part in ((left, slice(0, half)), (right, slice(half, None))):
-            alone = predict(tiny_model, [side], negative, x, TIMESTEP)["positive"]
-            assert relative_error(both[..., part], alone[..., part]) < 1e-5
 
 
 class TestAttentionOfOthers:
