@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -186,15 +187,28 @@ def cancelled(server: Server, prompt: Prompt, key: str, round_: int) -> tuple[fl
 
     Returns the seconds of the longest step seen, the seconds until it stopped, and where it did.
     """
+    prompt_id, times = queue_until(server, prompt, key, 4, round_)
+    asked = time.monotonic()
+    server.post("/interrupt", {})
+    found = ended(server, prompt_id)
+    late = time.monotonic() - asked
+    assert found.state == "interrupted", found
+    steps = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    return max(steps), late, found.node
+
+
+def queue_until(
+    server: Server, prompt: Prompt, key: str, step: int, round_: int = 1
+) -> tuple[str, list[float]]:
+    """Queue a prompt and wait for a step of a round of a node; return its id and the steps' times."""
     import websocket
 
     address = f"{server.url.replace('http', 'ws', 1)}/ws?clientId={server.client}"
-    connection = websocket.create_connection(address, timeout=100)
-    try:
+    with contextlib.closing(websocket.create_connection(address, timeout=100)) as connection:
         prompt_id = server.queue(prompt)
         times: list[float] = []
         rounds, last = 1, 0
-        while len(times) < 4:
+        while len(times) < step:
             message = connection.recv()
             if not isinstance(message, str):
                 continue
@@ -204,15 +218,7 @@ def cancelled(server: Server, prompt: Prompt, key: str, round_: int) -> tuple[fl
                 rounds, last = rounds + (event["data"]["value"] < last), event["data"]["value"]
                 if rounds == round_:
                     times.append(time.monotonic())
-        asked = time.monotonic()
-        server.post("/interrupt", {})
-    finally:
-        connection.close()
-    found = ended(server, prompt_id)
-    late = time.monotonic() - asked
-    assert found.state == "interrupted", found
-    steps = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
-    return max(steps), late, found.node
+    return prompt_id, times
 
 
 def test_a_queue_is_not_lost_when_its_first_prompt_fails(server: Server, tally: Tally) -> None:

@@ -29,7 +29,7 @@ from .driving import OURS, digest, ended, fresh, outcome, portrait, wait_until
 from .test_api_input import node
 from .test_bad_input import REFUSED, judged
 from .test_face_model_files import POINTS, every
-from .test_faults import ADAPTER, DETECTOR, RECOGNISER, long_sampling
+from .test_faults import ADAPTER, DETECTOR, RECOGNISER, long_sampling, queue_until
 
 EMBEDDING = torch.linspace(-2, 2, 512)
 PICTURES = [
@@ -275,8 +275,7 @@ def test_a_file_that_goes_between_queueing_and_loading_is_named(
     started: Started, copied: Path, tally: Tally, loader: str, named: str, way: str
 ) -> None:
     server = started.server
-    long, _ = long_sampling()
-    blocking = server.queue(long)
+    blocking, _ = queue_until(server, *long_sampling(), 1)  # it has what it needs of the files
     second = server.queue(loading(loader))
     with WAYS[way](copied):
         server.post("/interrupt", {})
