@@ -4,12 +4,13 @@
         [--minutes N] [--survivors] [--results FILE]
 
 Each fault is tried in a copy of the checkout against the test files that claim its module in
-tests/claims.toml, those of the tiers core and host. FILE: all faults of these modules. --sample: at
-random, at least ten from every module of more than 150 lines, at least N in all; the seed says
-which. --changed: only modules that differ from a commit. --most: at most so many, the first of the
-sample. --survivors: those that went unnoticed, again. Results are kept in .dev/mutants.jsonl, line
-by line; what stands there is not tried again. The last lines list what nobody noticed: a test is
-missing, or the fault changes nothing; that is for people to judge, so the exit code is 0.
+tests/claims.toml, those of the tiers core and host: all tests of them that run the function it is
+in. FILE: all faults of these modules. --sample: at random, at least ten from every module of more
+than 150 lines, at least N in all; the seed says which. --changed: only modules that differ from a
+commit. --most: at most so many, the first of the sample. --survivors: those that went unnoticed,
+again, with all tests of the files. Results are kept in .dev/mutants.jsonl, line by line; what
+stands there is not tried again. The last lines list what nobody noticed: a test is missing, or the
+fault changes nothing; that is for people to judge, so the exit code is 0.
 Operators are those of Cosmic Ray and, for the wiring between functions, of `argument_faults`.
 """
 
@@ -19,13 +20,10 @@ import argparse
 import ast
 import fnmatch
 import hashlib
-import importlib
 import itertools
 import json
 import os
 import random
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -37,17 +35,12 @@ from typing import Any
 
 import env
 import tomllib
+from line_tests import EVERY
+from mutant_trials import PRODUCT, Trials, UnsoundError, preload
 
 ROOT = env.ROOT
 RESULTS = env.STATE / "mutants.jsonl"
-PRODUCT = ("nodes", "instantid_core")
 LONG, LEAST = 150, 10  # lines of a module, and how many of its faults a sample has at least
-SECONDS = 900  # for the tests of one fault; what takes longer is noticed
-# Slow to import, and the same for every fault: done once, before processes are split off.
-PRELOADED = (
-    *("cv2", "insightface", "onnx", "onnxruntime", "pytest", "scipy", "safetensors.torch"),
-    *("comfy.controlnet", "comfy.sd", "comfy.samplers", "comfy_api.latest", "folder_paths"),
-)
 
 
 @dataclass(frozen=True)
@@ -182,90 +175,6 @@ def changed_since(revision: str) -> list[str]:
     return [name for name in done.stdout.split() if name in modules()]
 
 
-class UnsoundError(RuntimeError):
-    """Tests fail without any fault: they can say nothing about one."""
-
-
-class Trials:
-    """A copy of the checkout in which faults are tried, each in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.copy = folder / "checkout"
-        listed = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        for name in listed.stdout.splitlines():
-            if (ROOT / name).is_file():
-                place = self.copy / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, place)
-        self.log = folder / "pytest.log"
-        self._sound: dict[tuple[str, ...], float] = {}
-
-    def seconds_of(self, files: Sequence[str]) -> float:
-        """Return how long test files take without a fault. Raises UnsoundError if they fail."""
-        key = tuple(files)
-        if key not in self._sound:
-            begun = time.monotonic()
-            if not self.pass_(files):
-                said = self.log.read_text(encoding="utf-8", errors="replace")
-                raise UnsoundError(f"Without a fault {files} fail:\n{said[-3000:]}")
-            self._sound[key] = time.monotonic() - begun
-        return self._sound[key]
-
-    def is_noticed(self, mutant: Mutant, files: Sequence[str]) -> bool:
-        """Tell whether the tests fail, or hang, with a fault."""
-        place = self.copy / mutant.site.module
-        sound = place.read_text(encoding="utf-8")
-        try:
-            place.write_text(mutant.code, encoding="utf-8")
-            return not self.pass_(files)
-        finally:
-            place.write_text(sound, encoding="utf-8")
-
-    def pass_(self, files: Sequence[str]) -> bool:
-        """Run test files in a process split off from this one; tell whether all of them pass."""
-        child = os.fork()
-        if child == 0:
-            os.setpgid(0, 0)
-            os._exit(self._pytest(files))
-        end = time.monotonic() + SECONDS
-        while True:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                return os.waitstatus_to_exitcode(status) == 0
-            if time.monotonic() > end:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                return False
-            time.sleep(0.05)
-
-    def _pytest(self, files: Sequence[str]) -> int:
-        import pytest
-
-        os.chdir(self.copy)
-        sys.dont_write_bytecode = True  # a fault and its absence may be written in one second
-        with self.log.open("wb") as log:
-            for stream in (1, 2):
-                os.dup2(log.fileno(), stream)
-            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=300"]
-            return int(pytest.main([*options, *files]))
-
-
-def preload(comfyui: str) -> None:
-    """Import what every trial needs, so that the processes split off have it already."""
-    sys.path.insert(0, comfyui)
-    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
-    sys.argv = ["pytest", "--cpu"]
-    importlib.import_module("comfy.options").enable_args_parsing()
-    import torch
-
-    torch.set_num_threads(1)  # threads do not survive the split
-    for name in PRELOADED:
-        importlib.import_module(name)
-
-
 def read(path: Path) -> dict[str, dict[str, Any]]:
     """Return what was found out before, by the key of the fault."""
     if not path.is_file():
@@ -284,20 +193,22 @@ def try_all(
     known = read(path)
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        trials = Trials(Path(folder))
+        trials = Trials(ROOT, Path(folder))
         for number, mutant in enumerate(mutants, 1):
             if time.monotonic() > end:
                 break
             entry = None if again else known.get(mutant.key)
             if entry is None:
-                files = claims(mutant.site.module)
+                module, files = mutant.site.module, claims(mutant.site.module)
                 try:
-                    trials.seconds_of(files)
+                    chosen = trials.chosen(module, mutant.line, files)
                 except UnsoundError as error:
-                    print(f"{number}: not tried, {mutant.site.module}:{mutant.line}. {error}")
+                    print(f"{number}: not tried, {module}:{mutant.line}. {error}")
                     continue
+                if again:
+                    chosen = {file: {EVERY} for file in files}
                 begun = time.monotonic()
-                noticed = trials.is_noticed(mutant, files)
+                noticed = trials.is_noticed(module, mutant.code, chosen)
                 seconds = round(time.monotonic() - begun, 1)
                 entry = {**asdict(mutant.site), "key": mutant.key, "noticed": noticed}
                 entry |= {"line": mutant.line, "before": mutant.before, "after": mutant.after}
@@ -361,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mutants, count = chosen(options)
     found: list[dict[str, Any]] = []
     if count:
-        preload(os.environ["COMFYUI_PATH"])
+        preload(os.environ["COMFYUI_PATH"], ROOT)
         options.results.parent.mkdir(parents=True, exist_ok=True)
         first = itertools.islice(mutants, options.most)
         found = try_all(first, options.results, again=options.survivors, end=end)

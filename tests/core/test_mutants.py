@@ -34,7 +34,7 @@ def test_area():
 def mutants(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """devtools/mutants.py as a module; what it imports lies beside it."""
     monkeypatch.syspath_prepend(str(ROOT / "devtools"))
-    for name in ("mutants", "argument_faults", "env"):
+    for name in ("mutants", "mutant_trials", "line_tests", "argument_faults", "env"):
         sys.modules.pop(name, None)
     return importlib.import_module("mutants")
 
@@ -87,11 +87,10 @@ def test_what_changes_only_annotations_is_no_fault(mutants: ModuleType, checkout
 def test_a_fault_is_noticed_or_survives_and_the_copy_is_sound_again(
     mutants: ModuleType, checkout: Path, tmp_path: Path
 ) -> None:
-    trials = mutants.Trials(tmp_path / "trials")
+    trials = mutants.Trials(checkout, tmp_path / "trials")
     files = mutants.claims("nodes/area.py")
-    assert trials.seconds_of(files) > 0
     found = {
-        mutant.after: trials.is_noticed(mutant, files)
+        mutant.after: trials.is_noticed("nodes/area.py", mutant.code, dict.fromkeys(files, {"*"}))
         for place in mutants.places("nodes/area.py")
         if (mutant := mutants.mutant_at(place)) is not None
         and place.operator in ("SwapArguments", "DropKeyword")
@@ -99,6 +98,41 @@ def test_a_fault_is_noticed_or_survives_and_the_copy_is_sound_again(
     assert found["return scaled(height, width)"] is True
     assert found["return scaled(width, height, by=3)"] is False  # the area is the same
     assert (trials.copy / "nodes" / "area.py").read_text(encoding="utf-8") == SOURCE
+
+
+def test_a_fault_meets_the_tests_that_run_its_function(
+    mutants: ModuleType, checkout: Path, tmp_path: Path
+) -> None:
+    tests = checkout / "tests" / "test_area.py"
+    more = """
+import pytest
+
+@pytest.fixture(scope="module")
+def shared():
+    from faithful.area import scaled
+    return scaled(2, 3)
+
+def test_one(shared):
+    assert shared == 6
+
+def test_other(shared):
+    assert shared
+
+def test_nothing():
+    pass
+"""
+    tests.write_text(tests.read_text("utf-8") + more, "utf-8")
+    other = checkout / "tests" / "test_nothing.py"
+    other.write_text("def test_nothing():\n    pass\n", "utf-8")
+    trials = mutants.Trials(checkout, tmp_path / "trials")
+    files = ["tests/test_area.py", "tests/test_nothing.py"]
+    assert trials.chosen("nodes/area.py", 6, files) == {files[0]: {f"{files[0]}::test_area"}}
+    assert trials.chosen("nodes/area.py", 10, files)[files[0]] >= {"*"}
+    assert trials.chosen("nodes/area.py", 4, files) == {file: {"*"} for file in files}
+    unseen = {files[0]: {f"{files[0]}::test_nothing"}}
+    wrong = SOURCE.replace("by=3", "by=4")
+    assert not trials.is_noticed("nodes/area.py", wrong, unseen)
+    assert trials.is_noticed("nodes/area.py", wrong, {files[0]: {f"{files[0]}::test_area"}})
 
 
 def test_a_sample_is_the_same_for_a_seed_and_resumes_where_it_was(
@@ -121,7 +155,9 @@ def test_a_checkout_whose_tests_fail_without_a_fault_is_told(
 ) -> None:
     (checkout / "tests" / "test_area.py").write_text(TESTS.format(height=4, area=61), "utf-8")
     with pytest.raises(mutants.UnsoundError, match="Without a fault"):
-        mutants.Trials(tmp_path / "trials").seconds_of(["tests/test_area.py"])
+        mutants.Trials(checkout, tmp_path / "trials").chosen(
+            "nodes/area.py", 6, ["tests/test_area.py"]
+        )
     sample = mutants.sampled(["nodes/area.py"], 2, 1)
     results = tmp_path / "results.jsonl"
     assert mutants.try_all(sample, results, again=False, end=float("inf")) == []
