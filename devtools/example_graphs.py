@@ -1,4 +1,4 @@
-"""The example workflows, as descriptions; make_examples.py turns them into files."""
+"""The example workflows, as descriptions; refresh.py turns them into files."""
 
 from __future__ import annotations
 

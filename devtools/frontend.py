@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FLAGS = (
@@ -134,6 +136,14 @@ def open_frontend(url: str, width: int = 1600, height: int = 1000) -> Iterator[F
             yield Frontend(page, url)
         finally:
             browser.close()
+
+
+def photograph(frontend: Frontend) -> Image.Image:
+    """Return a picture of the open graph alone, without the interface around it."""
+    clip = frontend.call("bare", True)
+    image = Image.open(io.BytesIO(frontend.page.screenshot(clip=clip))).convert("RGB")
+    frontend.call("bare", False)
+    return image
 
 
 def post(url: str, body: Any) -> None:

@@ -1,17 +1,12 @@
-"""Make the example workflows with ComfyUI's real frontend.
+"""Make the example workflows with ComfyUI's real frontend; refresh.py calls this.
 
-    <environment's python> devtools/make_examples.py [name ...]
-
-Starts a ComfyUI server with this pack and stand-in models, builds every workflow of
-`example_graphs.py` in the page, and writes for each the UI form and a thumbnail to
-example_workflows/, the API form to example_workflows/api/. Then makes the contact sheet
-docs/images/examples.jpg and the blueprint in subgraphs/.
+Builds every workflow of `example_graphs.py` in the page, and writes for each the UI form and a
+thumbnail to example_workflows/, the API form to example_workflows/api/. Then makes the contact
+sheet docs/images/examples.jpg and the blueprint in subgraphs/.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
 import json
 import re
 import uuid
@@ -19,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import example_graphs
-from comfy_server import serve
 from example_dsl import NAMESPACE, Graph
-from frontend import Frontend, open_frontend
+from frontend import Frontend, photograph
+from pictures import keep_or_save
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +24,7 @@ FOLDER = ROOT / "example_workflows"
 BLUEPRINTS = ROOT / "subgraphs"
 RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SHEET = ROOT / "docs" / "images" / "examples.jpg"
+WINDOW = {"width": 2400, "height": 1350}  # pixels of the page for pictures of whole graphs
 PAPER = (24, 24, 27)
 INK = (230, 230, 230)
 CARD = 640  # pixels: the template browser shows square cards
@@ -45,14 +41,6 @@ def tidy(workflow: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in workflow.items() if key != "extra"}
     kept["extra"] = {}
     return kept
-
-
-def picture(frontend: Frontend) -> Image.Image:
-    """Return a rendering of the open graph alone, without the interface around it."""
-    clip = frontend.call("bare", True)
-    image = Image.open(io.BytesIO(frontend.page.screenshot(clip=clip))).convert("RGB")
-    frontend.call("bare", False)
-    return image
 
 
 def card(image: Image.Image, title: str) -> Image.Image:
@@ -86,8 +74,8 @@ def make(frontend: Frontend, graph: Graph) -> Image.Image:
     forms = frontend.call("build", graph.spec())
     write_json(FOLDER / f"{graph.name}.json", tidy(forms["workflow"]))
     write_json(FOLDER / "api" / f"{graph.name}.json", forms["api"])
-    image = picture(frontend)
-    card(image, graph.title).save(FOLDER / f"{graph.name}.jpg", quality=85)
+    image = photograph(frontend)
+    keep_or_save(card(image, graph.title), FOLDER / f"{graph.name}.jpg", quality=85)
     return image
 
 
@@ -108,21 +96,11 @@ def make_blueprint(frontend: Frontend) -> None:
     write_json(BLUEPRINTS / f"{plan.graph.title}.json", json.loads(text))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", help="only these workflows and the blueprint")
-    options = parser.parse_args()
-    graphs = example_graphs.all_graphs()
-    if options.names:
-        graphs = [graph for graph in graphs if graph.name in options.names]
-    with serve() as server, open_frontend(server.url, width=2400, height=1350) as frontend:
-        frontend.set()
-        pictures = [(graph.title, make(frontend, graph)) for graph in graphs]
+def update(frontend: Frontend, only: set[str]) -> None:
+    """Make every example, the blueprint and the contact sheet; or the named examples alone."""
+    frontend.page.set_viewport_size(WINDOW)
+    graphs = [graph for graph in example_graphs.all_graphs() if not only or graph.name in only]
+    pictures = [(graph.title, make(frontend, graph)) for graph in graphs]
+    if not only:
         make_blueprint(frontend)
-        if not options.names:
-            SHEET.parent.mkdir(parents=True, exist_ok=True)
-            contact_sheet(pictures).save(SHEET, quality=82)
-
-
-if __name__ == "__main__":
-    main()
+        keep_or_save(contact_sheet(pictures), SHEET, quality=82)

@@ -1,21 +1,17 @@
-"""Bring the help pages in web/docs up to date with the nodes.
+"""Bring the help pages in web/docs up to date with the nodes; refresh.py calls this.
 
-    <environment's python> devtools/make_help.py
-
-Starts a ComfyUI server with this pack, takes a picture of every node in the real frontend
-(web/docs/images), and rewrites the tables of inputs and outputs in web/docs/<id>.md, which stand
-between two marks. The rest of a page is written by hand; a node without a page is reported.
+Takes a picture of every node in the real frontend (web/docs/images), and rewrites the tables of
+inputs and outputs in web/docs/<id>.md, which stand between two marks. The rest of a page is
+written by hand; a node without a page is reported.
 """
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import Any
 
-from comfy_server import serve
-from frontend import Frontend, get, open_frontend
+from frontend import Frontend, get, photograph
+from pictures import keep_or_save
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,26 +77,19 @@ def write_tables(page: Path, info: dict[str, Any]) -> bool:
 def take_picture(frontend: Frontend, name: str, path: Path) -> None:
     frontend.call("select", name)
     frontend.page.evaluate("() => window.app.canvas.deselectAll()")
-    clip = frontend.call("bare", True)
-    image = Image.open(io.BytesIO(frontend.page.screenshot(clip=clip))).convert("RGB")
-    frontend.call("bare", False)
+    image = photograph(frontend)
     image.thumbnail((520, 900), Image.Resampling.LANCZOS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, optimize=True)
+    keep_or_save(image, path, optimize=True)
 
 
-def main() -> int:
+def update(frontend: Frontend, nodes: dict[str, Any]) -> list[str]:
+    """Bring pictures and tables of these nodes up to date; return those without a page.
+
+    nodes: their `/object_info` entries.
+    """
     missing: list[str] = []
-    with serve() as server, open_frontend(server.url) as frontend:
-        frontend.set()
-        for name, info in own_nodes(server.url).items():
-            take_picture(frontend, name, DOCS / "images" / f"{name}.png")
-            if not write_tables(DOCS / f"{name}.md", info):
-                missing.append(name)
-    if missing:
-        print(f"No help page with the mark {BEGIN}: {', '.join(missing)}", file=sys.stderr)
-    return 1 if missing else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    for name, info in nodes.items():
+        take_picture(frontend, name, DOCS / "images" / f"{name}.png")
+        if not write_tables(DOCS / f"{name}.md", info):
+            missing.append(name)
+    return missing

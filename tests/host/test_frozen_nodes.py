@@ -1,6 +1,6 @@
 """Node ids, inputs, their order, types and defaults stay as they were frozen.
 
-After adding a node or an optional last input, run devtools/freeze_nodes.py.
+After adding a node or an optional last input, run devtools/refresh.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def test_every_node_keeps_what_was_frozen(now: Promises) -> None:
 def test_every_node_and_input_is_frozen(now: Promises) -> None:
     frozen = read()
     assert set(frozen) == set(now)
-    assert breaches(now, frozen) == [], "run devtools/freeze_nodes.py"
+    assert breaches(now, frozen) == [], "run devtools/refresh.py"
 
 
 NODE = "ApplyInstantIDAdvanced"

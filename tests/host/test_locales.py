@@ -31,7 +31,7 @@ def declared() -> dict[str, str]:
 
 
 def test_english_is_what_the_nodes_say(declared: dict[str, str]) -> None:
-    assert texts_of("en") == declared, "run devtools/make_locales.py"
+    assert texts_of("en") == declared, "run devtools/refresh.py"
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
