@@ -200,7 +200,7 @@ def cancelled(server: Server, prompt: Prompt, key: str, round_: int) -> tuple[fl
 def queue_until(
     server: Server, prompt: Prompt, key: str, step: int, round_: int = 1
 ) -> tuple[str, list[float]]:
-    """Queue a prompt and wait for a step of a round of a node; return its id and the steps' times."""
+    """Queue a prompt and wait for a step of a round of a node; return its id and times."""
     import websocket
 
     address = f"{server.url.replace('http', 'ws', 1)}/ws?clientId={server.client}"
