@@ -3,9 +3,10 @@
     PYTHON devtools/bench.py [case ...] [--comfyui PATH] [--models tiny|full] [--cpu]
         [--dtype bf16|fp16|fp32] [--pixels N ...] [--rounds N] [--calls N] [--json FILE]
 
-Cases: load, encode, import, faces and rerun (a moved slider), each against a naive way; adapter
-(against a naive one, too), identitynet, people, batch and size, per call of the UNet. All of them
-run if none is named. Runs in any interpreter that has what ComfyUI needs; PATH is a ComfyUI tree;
+Cases: load, encode, import, faces and rerun (a moved slider), each against a naive way; choices
+(kept lengths, a region that opens, IdentityNet at every n-th step); adapter (against a naive one,
+too), identitynet, people, batch and size, per call of the UNet. All of them run if none is named.
+Runs in any interpreter that has what ComfyUI needs; PATH is a ComfyUI tree;
 without it, the private environment of env.py is made and used. Weights are random; files of models
 are made once, in .dev/full-size. A case whose Python packages are missing is left out with a line.
 The adapter case gives a verdict on what the adapter itself takes, time and bytes (on a GPU: on the
@@ -43,6 +44,7 @@ AROUND = {
     "import": "around",
     "faces": "face_models",
     "rerun": "rerun",
+    "choices": "choices",
 }
 AROUND_PART = 3
 # ComfyUI's own choice of dtype and attention is left alone but for these.
@@ -95,7 +97,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     figures["verdicts"] = verdicts
     for name in options.case or (*AROUND, *CASES):
         if name in AROUND:
-            figures[name] = measure_around(name, options, dtypes[options.dtype], make)
+            figures[name] = measure_around(name, options, dtypes[options.dtype], make, verdicts)
             continue
         made = make()
         paced = cases.paced(settings, name)
@@ -124,7 +126,11 @@ def settle(options: argparse.Namespace, on_gpu: bool) -> None:
 
 
 def measure_around(
-    name: str, options: argparse.Namespace, dtype: Any, make: Callable[[], Any]
+    name: str,
+    options: argparse.Namespace,
+    dtype: Any,
+    make: Callable[[], Any],
+    verdicts: list[str],
 ) -> dict[str, Any]:
     """Measure a case around the sampling, print its table, and return its figures.
 
@@ -144,6 +150,8 @@ def measure_around(
             print(f"**{name}** was left out: {missing}\n", flush=True)
             return {"left out": str(missing)}
     print(timing.table(f"{name}: seconds, {options.models} models", rows) + "\n", flush=True)
+    if hasattr(module, "verdict"):
+        verdicts.append(module.verdict(rows))
     return {row: timings.to_json() for row, timings in rows.items()}
 
 

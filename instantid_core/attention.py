@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from .masks import LaidMask
@@ -24,21 +25,45 @@ def add_identity(
     attend: Attend,
     *,
     in_place: bool,
+    length_of: Tensor | None = None,
 ) -> Tensor:
     """Return text + weight * mask * attend(q, K, V); where the mask is 0 nothing is computed.
 
     text: (B,n,C) what cross-attention gave so far; written into where `in_place` is true.
     q: (B,n,C) queries. kv: (B,2,N,C) K and V of the identity. mask: None is 1 in every cell.
     attend: scaled dot-product attention over heads, (B,n,C),(B,N,C),(B,N,C) -> (B,n,C).
+    length_of: (B,n,C), what cross-attention gave without any identity; the identity's share is
+    brought to its length before it is weighted, see `to_length`. None: it is added as it is.
     """
     k, v = kv.to(q.dtype).unbind(1)
     if mask is None:
         identity = attend(q, k, v)
+        if length_of is not None:
+            identity = identity * to_length(length_of, identity)
         return text.add_(identity, alpha=weight) if in_place else text.add(identity, alpha=weight)
     if mask.is_empty:
         return text
     queries = mask.cut(q)
     identity = attend(queries.flatten(1, 2), k, v).view_as(queries)
+    factors = mask.values
+    if length_of is not None:
+        factors = factors * to_length(mask.cut(length_of) * factors, identity * factors)
     out = text if in_place else text.clone()
-    mask.cut(out).addcmul_(identity, mask.values, value=weight)
+    mask.cut(out).addcmul_(identity, factors, value=weight)
     return out
+
+
+def to_length(wanted: Tensor, x: Tensor) -> Tensor:
+    """Return (B,1,...): the factor that gives `x` the length of `wanted`, row by row of the batch.
+
+    The length is the L2 norm over all that a row has; of nothing it stays nothing: the factor is
+    0. Source: the norm-kept adding of UniID.
+    """
+    dims = tuple(range(1, x.ndim))
+    lengths = (
+        torch.linalg.vector_norm(each, dim=dims, keepdim=True, dtype=torch.float32)
+        for each in (wanted, x)
+    )
+    target, own = lengths
+    factor = torch.where(own > 0, target / own, 0.0)
+    return factor.clamp(max=torch.finfo(x.dtype).max).to(x.dtype)

@@ -29,6 +29,15 @@ class Region(ABC):
         frames: which frames, each below `frame_count`; None is all of them.
         """
 
+    @property
+    def changes(self) -> bool:
+        """Whether it is another one at other moments of the sampling."""
+        return False
+
+    def at(self, percent: float) -> Region:
+        """Return it as it is at a percent of the sampling, 0..1."""
+        return self
+
 
 Mask = Tensor | Region
 Grid = tuple[int, int]  # height, width
@@ -71,6 +80,11 @@ def rendered(mask: Mask, width: int, height: int, frames: Sequence[int] | None =
     if isinstance(mask, Region):
         return mask.render(width, height, frames)
     return mask if frames is None or list(frames) == list(range(len(mask))) else mask[list(frames)]
+
+
+def changes(mask: Mask | None) -> bool:
+    """Say whether a mask is another one at other moments of the sampling."""
+    return isinstance(mask, Region) and mask.changes
 
 
 def is_all(mask: object, value: float) -> bool:

@@ -16,6 +16,7 @@ from .identity import Identity
 from .keypoints import FacePoints, Keypoints, only_frames
 from .masks import Mask, Region
 from .regions import OFFICIAL, Outline, draw_regions
+from .weighting import WeightCurve
 
 BY_PLACE = -1  # of `choose_faces`: each person takes the face of their own place in the list
 
@@ -143,11 +144,22 @@ class PeopleMasks:
     Where masks overlap they are divided in proportion; what no mask covers belongs to nobody.
     """
 
-    def __init__(self, people: Sequence[Person], mode: Fit, limit: Mask | None = None) -> None:
-        """limit: a mask on top of everybody's own, for all of them."""
+    def __init__(
+        self,
+        people: Sequence[Person],
+        mode: Fit,
+        limit: Mask | None = None,
+        curve: WeightCurve | None = None,
+    ) -> None:
+        """Say whose masks they are.
+
+        limit: a mask on top of everybody's own, for all of them. curve: a factor on padding and
+        feather of the regions of their faces, over the sampling.
+        """
         self._people = tuple(people)
         self._fit = mode
         self._limit = limit
+        self._curve = curve
 
     @property
     def frame_count(self) -> int:
@@ -156,6 +168,25 @@ class PeopleMasks:
         if self._limit is not None:
             counts.append(masks.frame_count(self._limit))
         return max(counts)
+
+    @property
+    def changes(self) -> bool:
+        """Whether they are others at other moments of the sampling."""
+        if masks.changes(self._limit):
+            return True
+        scalable = (
+            p.outline.is_scalable for p in self._people if p.mask is None and p.faces is not None
+        )
+        return self._curve is not None and any(scalable)
+
+    def at(self, percent: float) -> PeopleMasks:
+        """Return them as they are at a percent of the sampling, 0..1."""
+        limit = self._limit.at(percent) if isinstance(self._limit, Region) else self._limit
+        people: Sequence[Person] = self._people
+        if self._curve is not None:
+            factor = self._curve.at(percent)
+            people = [replace(p, outline=p.outline.scaled(factor)) for p in people]
+        return PeopleMasks(people, self._fit, limit)
 
     def render(self, width: int, height: int, frames: Sequence[int] | None = None) -> Tensor:
         """Return (P,F,height,width) float32 in 0..1, on the CPU; sums over P are at most 1.
@@ -191,6 +222,15 @@ class PersonRegion(Region):
         """Return the mask for a picture of that size: (F,height,width) float32 in 0..1, CPU."""
         return self.everybody.render(width, height, frames)[self.index]
 
+    @property
+    def changes(self) -> bool:
+        """As everybody's together."""
+        return self.everybody.changes
+
+    def at(self, percent: float) -> PersonRegion:
+        """Return the region as it is at a percent of the sampling, 0..1."""
+        return PersonRegion(self.everybody.at(percent), self.index)
+
 
 @dataclass(frozen=True, eq=False)
 class PeopleRegion(Region):
@@ -208,6 +248,15 @@ class PeopleRegion(Region):
         """Return the mask for a picture of that size: (F,height,width) float32, CPU."""
         factors = torch.tensor(self.factors).view(-1, 1, 1, 1)
         return (self.everybody.render(width, height, frames) * factors).sum(dim=0)
+
+    @property
+    def changes(self) -> bool:
+        """As everybody's together."""
+        return self.everybody.changes
+
+    def at(self, percent: float) -> PeopleRegion:
+        """Return the region as it is at a percent of the sampling, 0..1."""
+        return PeopleRegion(self.everybody.at(percent), self.factors)
 
 
 def _own_frame_count(person: Person) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -16,6 +16,7 @@ from .errors import WrongInputError
 from .fitting import Fit, fit
 from .keypoints import FacePoints, Keypoints, only_frames
 from .masks import Region
+from .weighting import WeightCurve
 
 
 class Shape(str, Enum):
@@ -54,7 +55,18 @@ class Outline:
                 "of the face's size; 0 and 0 are the official box."
             )
 
+    @property
+    def is_scalable(self) -> bool:
+        """Whether a factor on padding and feather changes anything."""
+        return self.padding != 0 or self.feather != 0
 
+    def scaled(self, factor: float) -> Outline:
+        """Return it with padding and feather multiplied, as far as a region can be made so."""
+        padding = min(max(factor * self.padding, _LEAST_PADDING), _MOST)
+        return Outline(self.shape, padding, min(max(factor * self.feather, 0.0), _MOST))
+
+
+_LEAST_PADDING, _MOST = -0.499, 10.0
 OFFICIAL = Outline()
 
 
@@ -64,12 +76,13 @@ class FaceRegion(Region):
 
     Source: `control_mask` in the official infer_full.py, which is the outline BOX without padding
     and feather. The faces are fitted onto the picture as the drawn keypoints are. A frame without
-    a face is empty.
+    a face is empty. curve: a factor on padding and feather over the sampling.
     """
 
     keypoints: Keypoints
     fit: Fit = Fit.CROP
     outline: Outline = field(default=OFFICIAL)
+    curve: WeightCurve | None = None
 
     @property
     def frame_count(self) -> int:
@@ -80,6 +93,18 @@ class FaceRegion(Region):
         """Return the mask for a picture of that size: (F,height,width) float32 in 0..1, CPU."""
         fitted = fit(self.keypoints, width, height, self.fit)
         return draw_regions(only_frames(fitted, frames), self.outline)
+
+    @property
+    def changes(self) -> bool:
+        """Whether a curve makes it larger or smaller while sampling."""
+        return self.curve is not None and self.outline.is_scalable
+
+    def at(self, percent: float) -> FaceRegion:
+        """Return the region as it is at a percent of the sampling, 0..1."""
+        if self.curve is None:
+            return self
+        outline = self.outline.scaled(self.curve.at(percent))
+        return replace(self, outline=outline, curve=None)
 
 
 def draw_regions(fitted: Keypoints, outline: Outline = OFFICIAL) -> Tensor:

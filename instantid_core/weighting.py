@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from . import checks
 from .errors import WrongInputError
@@ -74,6 +75,21 @@ def slot_weights(weight: float, layers: LayerWeights | None) -> tuple[float, ...
     if layers is None:
         return (weight,) * len(SLOTS)
     return tuple(weight * layers.of_slot(slot) for slot in SLOTS)
+
+
+class Adding(str, Enum):
+    """How the identity's share is added to the text's in a cross-attention layer.
+
+    PLAIN: as it is, the published way. KEEP_LENGTH: brought to the length of the text's share
+    first, in each layer and for each person, so that neither drowns the other.
+    """
+
+    PLAIN = "plain"
+    KEEP_LENGTH = "keep length"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Adding:
+        raise checks.unknown("adding", value, [adding.value for adding in cls])
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from ..instantid_core.fitting import Fit
 from ..instantid_core.host import apply_adapter, apply_identitynet
 from ..instantid_core.host.hints import checked_drawing
 from ..instantid_core.host.on_node import told_on_node
-from ..instantid_core.host.people import region_for
+from ..instantid_core.host.people import checked_opening, region_for
+from ..instantid_core.presets import AS_SET, NAMES, Preset, preset_or
 from ..instantid_core.regions import Outline, Shape
+from ..instantid_core.weighting import Adding
 from . import sockets
 from .keypoints import fit_input
 from .regions import outline_inputs
-from .sliders import percent_input, strength_input, weight_input, window_inputs
+from .sliders import adding_input, percent_input, strength_input, weight_input, window_inputs
 
 
 class ApplyAdapter(io.ComfyNode):
@@ -58,6 +60,7 @@ class ApplyAdapter(io.ComfyNode):
                 ),
                 *_weighting_inputs("weight"),
                 fit_input(optional=True),
+                adding_input(),
             ],
             outputs=[io.Model.Output()],
         )
@@ -75,6 +78,7 @@ class ApplyAdapter(io.ComfyNode):
         layer_weights: Any = None,
         weight_curve: Any = None,
         fit: str = Fit.CROP.value,
+        adding: str = Adding.PLAIN.value,
     ) -> io.NodeOutput:
         patched = apply_adapter(
             model,
@@ -86,6 +90,7 @@ class ApplyAdapter(io.ComfyNode):
             layers=layer_weights,
             curve=weight_curve,
             fit=Fit(fit),
+            adding=Adding(adding),
         )
         return io.NodeOutput(patched)
 
@@ -128,8 +133,31 @@ class ApplyIdentityNet(io.ComfyNode):
                 ),
                 *_weighting_inputs("strength"),
                 _one_by_one_input(),
+                io.Conditioning.Input(
+                    "middle",
+                    optional=True,
+                    tooltip="An empty prompt, for Dual CFG Guider: it gets the person as positive "
+                    "does, and text and person get a scale each.",
+                ),
+                io.Int.Input(
+                    "every",
+                    default=1,
+                    min=1,
+                    max=10,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Evaluate IdentityNet at every how many steps: 1 is each, 2 every "
+                    "second, which is faster and a little less exact. Between them its last result "
+                    "is used again.",
+                ),
             ],
-            outputs=_conditioning_outputs(),
+            outputs=[
+                *_conditioning_outputs(),
+                io.Conditioning.Output(
+                    display_name="middle",
+                    tooltip="middle with the person; without middle, positive again.",
+                ),
+            ],
         )
 
     @classmethod
@@ -149,6 +177,8 @@ class ApplyIdentityNet(io.ComfyNode):
         layer_weights: Any = None,
         weight_curve: Any = None,
         one_by_one: bool = False,
+        middle: Any = None,
+        every: int = 1,
     ) -> io.NodeOutput:
         conditioned = apply_identitynet(
             positive,
@@ -164,8 +194,11 @@ class ApplyIdentityNet(io.ComfyNode):
             layers=layer_weights,
             curve=weight_curve,
             one_by_one=one_by_one,
+            middle=middle,
+            every=every,
         )
-        return io.NodeOutput(*conditioned)
+        third = conditioned[0] if middle is None else conditioned[2]
+        return io.NodeOutput(*conditioned[:2], third)
 
 
 class Apply(io.ComfyNode):
@@ -211,6 +244,15 @@ class Apply(io.ComfyNode):
                 *_weighting_inputs("weight", advanced=True),
                 *_weighting_inputs("strength", prefix="identitynet_", advanced=True),
                 _one_by_one_input(),
+                adding_input(),
+                sockets.WeightCurve.Input(
+                    "region_curve",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Factors on padding and feather of the face regions over the sampling, "
+                    "from InstantID Weight Curve: the region opens or closes while sampling.",
+                ),
+                _preset_input(),
             ],
             outputs=[io.Model.Output(), *_conditioning_outputs()],
         )
@@ -239,14 +281,22 @@ class Apply(io.ComfyNode):
         identitynet_layer_weights: Any = None,
         identitynet_weight_curve: Any = None,
         one_by_one: bool = False,
+        adding: str = Adding.PLAIN.value,
+        region_curve: Any = None,
+        preset: str = AS_SET,
     ) -> io.NodeOutput:
         outline = Outline(Shape(region_shape), region_padding, region_feather)
-        region = region_for(face_embeds, keypoints, Fit(fit), outline) if face_region else None
-        shared: dict[str, Any] = {"mask": region, "fit": Fit(fit)}
+        opening = checked_opening(region_curve, face_embeds, outline, face_region=face_region)
+        region = None
+        if face_region:
+            region = region_for(face_embeds, keypoints, Fit(fit), outline, opening)
+        shared: dict[str, Any] = {"mask": region, "fit": Fit(fit), "region_curve": opening}
         shared |= {"start_percent": start_percent, "end_percent": end_percent}
-        on_model = {"weight": weight, "layers": layer_weights, "curve": weight_curve}
+        values = preset_or(preset, Preset(weight, strength, Adding(adding)))
+        on_model: dict[str, Any] = {"weight": values.weight, "adding": values.adding}
+        on_model |= {"layers": layer_weights, "curve": weight_curve}
         on_conditioning = {
-            "strength": strength,
+            "strength": values.strength,
             "layers": identitynet_layer_weights,
             "curve": identitynet_weight_curve,
             "one_by_one": one_by_one,
@@ -285,6 +335,18 @@ def _weighting_inputs(
             tooltip=f"Factors on the {what} over the sampling, from InstantID Weight Curve.",
         ),
     ]
+
+
+def _preset_input() -> io.Input:
+    return io.Combo.Input(
+        "preset",
+        options=list(NAMES),
+        default=AS_SET,
+        optional=True,
+        tooltip="A word instead of numbers: anything but as set replaces weight, strength "
+        "and adding. more alike: more of the face. more prompt: more freedom for the text. few "
+        "steps: for models that need 4 to 8 steps.",
+    )
 
 
 def _one_by_one_input() -> io.Input:

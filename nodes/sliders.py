@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..instantid_core.weighting import Adding
+
 LABELS = {"weight": "weight (likeness)", "strength": "strength (place)"}
 
 
@@ -55,6 +57,20 @@ def strength_input(tooltip: str) -> io.Float.Input:
         step=0.01,
         tooltip=tooltip,
         display_name=LABELS["strength"],
+    )
+
+
+def adding_input() -> io.Combo.Input:
+    """How the identity's share of a layer gets to the text's."""
+    return io.Combo.Input(
+        "adding",
+        options=[adding.value for adding in Adding],
+        default=Adding.PLAIN.value,
+        optional=True,
+        advanced=True,
+        tooltip="How the face is added to what the prompt gives in a layer. plain: as published. "
+        "keep length: brought to the length of the prompt's share first, so that neither drowns "
+        "the other.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ TOKENS = 16
 FACE = np.array([(-0.2, -0.15), (0.2, -0.15), (0, 0.05), (-0.15, 0.25), (0.15, 0.25)], np.float32)
 CFG = 5.0
 TIMESTEP = 500
+FALL = 30  # timesteps from a call to the next, where noise levels fall
 UNET_ONLY = ("out_channels", "transformer_depth_output")
 SIDES = ("positive", "negative")
 
@@ -146,17 +148,27 @@ def noise(size: int, batch: int) -> Tensor:
 
 
 def calls(
-    model: Any, positive: list[Any], negative: list[Any], x: Tensor, count: int, clock: Any
+    model: Any,
+    positive: list[Any],
+    negative: list[Any],
+    x: Tensor,
+    count: int,
+    clock: Any,
+    *,
+    falling: bool = False,
 ) -> tuple[list[float], Tensor]:
     """Evaluate both sides `count` times in one sampling; return each call's seconds, and the last.
 
-    One more call goes before, in which models, K and V are moved to the device.
+    One more call goes before, in which models, K and V are moved to the device. falling: the calls
+    are at falling noise levels, as in a sampling, not at one.
     """
-    sampler = _Calls(count + 1, clock)
+    sampling = model.get_model_object("model_sampling")
+    times = [TIMESTEP - FALL * number * falling for number in range(count + 1)]
+    sampler = _Calls([sampling.sigmas[timestep] for timestep in times], clock)
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
     guider.set_cfg(CFG)
-    sigma = model.get_model_object("model_sampling").sigmas[TIMESTEP]
+    sigma = sampling.sigmas[TIMESTEP]
     with torch.inference_mode():
         sigmas = torch.stack([sigma, torch.zeros_like(sigma)])
         guider.sample(x, torch.zeros_like(x), sampler, sigmas)
@@ -166,8 +178,8 @@ def calls(
 class _Calls(comfy.samplers.Sampler):
     """A sampler of no steps: asks for the same prediction again and again, with a clock."""
 
-    def __init__(self, count: int, clock: Any) -> None:
-        self.count, self.clock = count, clock
+    def __init__(self, sigmas: list[Tensor], clock: Any) -> None:
+        self.sigmas, self.clock = sigmas, clock
         self.seconds: list[float] = []
         self.denoised = torch.zeros(())
 
@@ -184,15 +196,15 @@ class _Calls(comfy.samplers.Sampler):
         conds = [model_wrap.conds[side] for side in SIDES]
         x = noise * (sigmas[0] ** 2 + 1).sqrt()
 
-        def call() -> None:
+        def call(sigma: Tensor) -> None:
             positive, negative = comfy.samplers.calc_cond_batch(
                 model_wrap.inner_model,
                 conds,
                 x,
-                sigmas[0].repeat(x.shape[0]),
+                sigma.to(sigmas).repeat(x.shape[0]),
                 extra_args["model_options"],
             )
             self.denoised = torch.cat([positive, negative])
 
-        self.seconds = [self.clock.time(call) for _ in range(self.count)]
+        self.seconds = [self.clock.time(functools.partial(call, s)) for s in self.sigmas]
         return noise

@@ -14,6 +14,7 @@ from ..attention import add_identity
 from ..errors import WrongInputError
 from ..masks import LaidMask
 from ..unet_layout import SLOTS
+from ..weighting import Adding
 from . import rows as row_tags
 from . import sampling
 from .adapter_run import AdapterRun, CallMask
@@ -63,13 +64,15 @@ def _composed(
 class SlotTerm:
     """What one term adds to one slot in one call.
 
-    sides: (U,2,N,C) K and V. rows: (B,) the side of each row of the batch.
+    sides: (U,2,N,C) K and V. rows: (B,) the side of each row of the batch. keeps_length: whether
+    its share is brought to the length of the text's.
     """
 
     sides: Tensor
     rows: Tensor
     weight: float
     mask: CallMask | None
+    keeps_length: bool
 
     def kv(self, repeats: int) -> Tensor:
         """(B*repeats,2,N,C): K and V of each row."""
@@ -95,13 +98,14 @@ class OpenTerm:
     weight: float
     slot_factors: Sequence[float]
     mask: CallMask | None
+    keeps_length: bool
 
     def in_slot(self, position: int) -> SlotTerm | None:
         """Return its part of the slot at `position`, None where the term leaves it alone."""
         weight = self.weight * self.slot_factors[position]
         if weight == 0.0:
             return None
-        return SlotTerm(self.slots[position], self.rows, weight, self.mask)
+        return SlotTerm(self.slots[position], self.rows, weight, self.mask, self.keeps_length)
 
 
 def _open_terms(
@@ -113,7 +117,7 @@ def _open_terms(
         return []
     resident = run.resident(x.device, x.dtype)
     sides = resident.rows(rows.roles)
-    masks = run.call_masks(rows, x)
+    masks = run.call_masks(rows, x, noise_level)
     return [
         OpenTerm(
             resident.slots[i],
@@ -121,6 +125,7 @@ def _open_terms(
             run.weight(i, noise_level),
             run.terms[i].slot_factors,
             masks[i],
+            run.terms[i].adding is Adding.KEEP_LENGTH,
         )
         for i in at_work
     ]
@@ -146,12 +151,21 @@ class SlotAttention:
     ) -> Tensor:
         """Return what the text gave, `out`, plus the identities; in_place: it may be written."""
         activations = extra_options.get("activations_shape")
-        attention = functools.partial(attend, extra_options=extra_options)
+        attention = functools.partial(attend_exactly, extra_options=extra_options)
         repeats = _repeats(q, self.terms[0].rows)
+        text = out if any(term.keeps_length for term in self.terms) else None
+        if text is not None and len(self.terms) > 1:
+            in_place = False  # its length is asked for again
         for term in self.terms:
-            mask = term.laid(q, activations, repeats)
             added = add_identity(
-                out, q, term.kv(repeats), term.weight, mask, attention, in_place=in_place
+                out,
+                q,
+                term.kv(repeats),
+                term.weight,
+                term.laid(q, activations, repeats),
+                attention,
+                in_place=in_place,
+                length_of=text if term.keeps_length else None,
             )
             in_place = in_place or (added is not out and not added.requires_grad)
             out = added
@@ -172,10 +186,22 @@ def _repeats(q: Tensor, rows: Tensor) -> int:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, extra_options: Mapping[str, Any]) -> Tensor:
-    """Return what ComfyUI's attention gives, with what it is told for this layer.
+    """Return what ComfyUI's attention gives, with what it is told for this layer."""
+    return _attention(q, k, v, extra_options)
 
-    Of what another pack tells a layer only the number of heads is certain.
+
+def attend_exactly(q: Tensor, k: Tensor, v: Tensor, extra_options: Mapping[str, Any]) -> Tensor:
+    """Return the same without kernels of low precision: a face has few tokens, all of them count.
+
+    Where such a kernel is in use, the text's own attention keeps it.
     """
+    return _attention(q, k, v, extra_options, low_precision_attention=False)
+
+
+def _attention(
+    q: Tensor, k: Tensor, v: Tensor, extra_options: Mapping[str, Any], **asked: bool
+) -> Tensor:
+    """Of what another pack tells a layer only the number of heads is certain."""
     return comfy.ldm.modules.attention.optimized_attention(
         q,
         k,
@@ -183,4 +209,5 @@ def attend(q: Tensor, k: Tensor, v: Tensor, extra_options: Mapping[str, Any]) ->
         extra_options["n_heads"],
         attn_precision=extra_options.get("attn_precision"),
         transformer_options=extra_options,
+        **asked,
     )

@@ -80,9 +80,12 @@ class AdapterRun:
         self._windows = [
             (float(to_noise(t.window.start)), float(to_noise(t.window.end))) for t in self.terms
         ]
-        self._percents = PercentTable(to_noise) if any(t.curve for t in self.terms) else None
+        self._changes = any(masks.changes(term.mask) for term in self.terms)
+        has_curve = self._changes or any(term.curve for term in self.terms)
+        self._percents = PercentTable(to_noise) if has_curve else None
         self._residents: dict[tuple[torch.device, torch.dtype], Resident] = {}
-        self._layouts = _layouts(self.terms)
+        self._moment: float | None = None  # for which percent masks that change are laid
+        self._layouts = _layouts(self.terms, 0.0)
         self._masks: Recent[Any, list[CallMask | None]] = Recent()
 
     def clear(self) -> None:
@@ -103,7 +106,7 @@ class AdapterRun:
         None where no term asks for it; else the one read from the device in a call.
         sigmas: ComfyUI's, None where a sampler calls the model without them.
         """
-        if not any(term.window.is_part or term.curve for term in self.terms):
+        if not self._changes and not any(t.window.is_part or t.curve for t in self.terms):
             return None
         if self._model_sampling is None:
             levels = timesteps
@@ -128,12 +131,20 @@ class AdapterRun:
 
     def weight(self, index: int, noise_level: float | None) -> float:
         """Return the weight of a term at a noise level; None: no schedule."""
-        term = self.terms[index]
-        if term.curve is None or noise_level is None or self._percents is None:
+        term, percent = self.terms[index], self._percent(noise_level)
+        if term.curve is None or percent is None:
             return term.weight
-        return term.weight * term.curve.at(self._percents.percent(noise_level))
+        return term.weight * term.curve.at(percent)
 
-    def call_masks(self, rows: Rows, like: Tensor) -> list[CallMask | None]:
+    def _percent(self, noise_level: float | None) -> float | None:
+        """Return how far the sampling is, 0..1; None where no term asks for it."""
+        if noise_level is None or self._percents is None:
+            return None
+        return self._percents.percent(noise_level)
+
+    def call_masks(
+        self, rows: Rows, like: Tensor, noise_level: float | None
+    ) -> list[CallMask | None]:
         """Return the mask of each term for one call; None is everywhere.
 
         Laid for all terms and layers at once, and moved to the device and dtype of `like` in one
@@ -146,12 +157,19 @@ class AdapterRun:
                 masked = (term.node for term in self.terms if term.mask is not None)
                 rows.canvas.warn_once(MASKS_LEFT_OUT, masked)
             return [None] * len(self.terms)
-        key = (rows.view, like.device, like.dtype)
+        if self._changes:
+            self._lay_for(self._percent(noise_level))
+        key = (self._moment, rows.view, like.device, like.dtype)
         found = self._masks.get(key)
         if found is None:
             found, nbytes = self._laid(rows.view, like)
             self._masks.put(key, found, nbytes)
         return found
+
+    def _lay_for(self, percent: float | None) -> None:
+        """Lay what changes anew where the sampling has gone on."""
+        if percent is not None and percent != self._moment:
+            self._moment, self._layouts = percent, _layouts(self.terms, percent)
 
     def _laid(self, view: View, like: Tensor) -> tuple[list[CallMask | None], int]:
         grids = list(dict.fromkeys(halved(view.latent, times) for times in LEVELS))
@@ -195,8 +213,11 @@ def _sides(term: AdapterTerm, number: int, carried: int) -> list[IdentitySide]:
     return sides
 
 
-def _layouts(terms: Sequence[AdapterTerm]) -> list[tuple[MaskLayout, int] | None]:
-    """Return how each term's mask is laid, and whose it is; people of one list are laid at once."""
+def _layouts(terms: Sequence[AdapterTerm], percent: float) -> list[tuple[MaskLayout, int] | None]:
+    """Return how each term's mask is laid, and whose it is; people of one list are laid at once.
+
+    percent: the moment of the sampling, for masks that change.
+    """
     made: dict[tuple[PeopleMasks, bool], MaskLayout] = {}
     layouts: list[tuple[MaskLayout, int] | None] = []
     for term in terms:
@@ -205,10 +226,12 @@ def _layouts(terms: Sequence[AdapterTerm]) -> list[tuple[MaskLayout, int] | None
         elif isinstance(term.mask, PersonRegion):
             key = (term.mask.everybody, term.smooth_mask)
             if key not in made:
-                made[key] = MaskLayout(term.mask.everybody, bilinear=term.smooth_mask)
+                everybody = term.mask.everybody.at(percent)
+                made[key] = MaskLayout(everybody, bilinear=term.smooth_mask)
             layouts.append((made[key], term.mask.index))
         else:
-            layouts.append((MaskLayout(term.mask, bilinear=term.smooth_mask), 0))
+            mask = term.mask.at(percent) if isinstance(term.mask, masks.Region) else term.mask
+            layouts.append((MaskLayout(mask, bilinear=term.smooth_mask), 0))
     return layouts
 
 

@@ -21,7 +21,7 @@ from ..log import note_problem, tell
 from ..people import People, PeopleMasks, PersonRegion
 from ..regions import FaceRegion
 from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
-from ..weighting import LayerWeights, WeightCurve, slot_weights
+from ..weighting import Adding, LayerWeights, WeightCurve, slot_weights
 from . import sampling
 from .adapter_call import predict
 from .on_node import NodeText, current_node
@@ -37,6 +37,7 @@ class AdapterTerm:
     that slot alone. window: the part of the sampling it is at work in. mask: (F,H,W) float32 0..1,
     or a Region; None is everywhere. smooth_mask: laid over the layers' grids bilinearly instead of
     by nearest neighbour. curve: a factor over the sampling. node: where words about it are shown.
+    adding: how its share gets to the text's.
     """
 
     identity: Identity
@@ -48,6 +49,7 @@ class AdapterTerm:
     smooth_mask: bool = False
     curve: WeightCurve | None = None
     node: NodeText | None = None
+    adding: Adding = Adding.PLAIN
 
     @property
     def reason_to_do_nothing(self) -> str:
@@ -87,6 +89,8 @@ def apply_adapter(
     layers: LayerWeights | None = None,
     curve: WeightCurve | None = None,
     fit: Fit = Fit.CROP,
+    adding: Adding = Adding.PLAIN,
+    region_curve: WeightCurve | None = None,
 ) -> Any:
     """Return a clone of `model` that draws the identity; `model` itself stays as it is.
 
@@ -95,7 +99,9 @@ def apply_adapter(
     mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
     slots: the layers it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
     by nearest neighbour. layers, curve: factors on the weight, by layer and over the sampling.
-    fit: how the faces of several people get onto the picture; as for IdentityNet.
+    fit: how the faces of several people get onto the picture; as for IdentityNet. adding: how the
+    identity's share of a layer gets to the text's. region_curve: a factor on padding and feather
+    of several people's regions over the sampling; one person's FaceRegion has its own.
     Applied again, identities add up. Where nothing would be done, the model is returned as it came.
     Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
     """
@@ -106,10 +112,19 @@ def apply_adapter(
     curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
     weight, factors = checks.number(weight, "weight"), _slot_factors(layers, slots)
     window = Window.checked(start_percent, end_percent)
-    for one, factor, region in _one_by_one(identity, masks.checked(mask), fit):
-        own, scaled = fitting(one, layout), factor * weight
+    opening = checks.part(WeightCurve, region_curve, "region_curve", "InstantID Weight Curve")
+    for one, factor, region in _one_by_one(identity, masks.checked(mask), fit, opening):
         term = AdapterTerm(
-            own, layout, scaled, factors, window, region, smooth_mask, curve, current_node()
+            fitting(one, layout),
+            layout,
+            factor * weight,
+            factors,
+            window,
+            region,
+            smooth_mask,
+            curve,
+            current_node(),
+            adding,
         )
         model = attach(model, term)
     return model
@@ -123,12 +138,12 @@ def _slot_factors(layers: LayerWeights | None, slots: Collection[Slot]) -> tuple
 
 
 def _one_by_one(
-    identity: Identity | People, mask: masks.Mask | None, fit: Fit
+    identity: Identity | People, mask: masks.Mask | None, fit: Fit, opening: WeightCurve | None
 ) -> list[tuple[Identity, float, masks.Mask | None]]:
     """Return each person's identity, factor on the weight, and mask."""
     if not isinstance(identity, People):
         return [(identity, 1.0, mask)]
-    everybody = PeopleMasks(identity.persons, fit, mask)
+    everybody = PeopleMasks(identity.persons, fit, mask, opening)
     return [
         (person.identity, checks.number(person.weight, "weight"), PersonRegion(everybody, i))
         for i, person in enumerate(identity.persons)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import checks, masks
+from ..errors import WrongInputError
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import Keypoints
@@ -41,10 +42,15 @@ def apply_identitynet(
     layers: LayerWeights | None = None,
     curve: WeightCurve | None = None,
     one_by_one: bool = False,
-) -> tuple[Conditioning, Conditioning]:
-    """Return both conditionings with IdentityNet behind the ControlNets they have.
+    middle: Conditioning | None = None,
+    every: int = 1,
+    region_curve: WeightCurve | None = None,
+) -> tuple[Conditioning, ...]:
+    """Return positive, negative and, where there is one, middle, with IdentityNet behind.
 
     positive, negative: ComfyUI's CONDITIONING; either may be empty or left out of the sampling.
+    middle: a third one, an empty prompt for guidance in two scales, which gets the person as the
+    positive does; None: there is none.
     control_net: the CONTROL_NET of an SDXL ControlNet file, IdentityNet's.
     identity: one person, or several, each in the part of the picture that is theirs.
     hint: Keypoints, drawn for the picture's size and fitted as `fit` says, or an IMAGE tensor
@@ -52,19 +58,23 @@ def apply_identitynet(
     0.8 the published default. start_percent, end_percent: 0..1 of the sampling. mask: (H,W) or
     (B,H,W) in 0..1 of any size, or a Region; None is the whole picture. layers, curve: factors on
     the strength, by block and over the sampling. one_by_one: evaluate IdentityNet once for each
-    of several people, exact and slow, instead of once for all.
+    of several people, exact and slow, instead of once for all. every: evaluate it at every how many
+    noise levels; between them the last residuals serve. region_curve: a factor on padding and
+    feather of several people's regions over the sampling; one person's FaceRegion has its own.
     With nothing to do (strength 0, a window that never opens, an empty mask, no identity, no face
     in the keypoints) the conditionings are returned as they came.
     Errors: WrongModelError for another kind of ControlNet, WrongInputError.
     """
+    given = (positive, negative) if middle is None else (positive, negative, middle)
     if isinstance(identity, NoIdentity):
         note_problem(f"IdentityNet is not applied: {identity.reason}")
-        return positive, negative
+        return given
     if _says_why_not(_reason_to_do_nothing(identity, hint)):
-        return positive, negative
-    how = _How.checked(strength, start_percent, end_percent, mask, fit, layers, curve)
+        return given
+    window = Window.checked(start_percent, end_percent)
+    how = _How.checked(strength, window, mask, fit, layers, curve, every, region_curve)
     controls = _controls(identity, hint, how, one_by_one)
-    return _attached(positive, negative, control_net, controls, how)
+    return _attached(given, control_net, controls, how)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,47 +87,58 @@ class _How:
     fit: Fit
     layers: LayerWeights | None
     curve: WeightCurve | None
+    every: int
+    region_curve: WeightCurve | None
 
     @classmethod
     def checked(
         cls,
         strength: object,
-        start_percent: object,
-        end_percent: object,
+        window: Window,
         mask: object,
         fit: Fit,
         layers: LayerWeights | None,
         curve: WeightCurve | None,
+        every: int,
+        region_curve: WeightCurve | None,
     ) -> _How:
         """Return what was connected, if it is what was wanted. Raises WrongInputError."""
         layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
         curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
         number = checks.number(strength, "strength")
-        window = Window.checked(start_percent, end_percent)
-        return cls(number, window, masks.checked(mask), fit, layers, curve)
+        opening = checks.part(WeightCurve, region_curve, "region_curve", "InstantID Weight Curve")
+        if checks.number(every, "every") < 1 or every != int(every):
+            raise WrongInputError(
+                f"IdentityNet shall be evaluated at every {every:g} steps. Wanted: a whole number "
+                "from 1 on; 1 is at every step, 2 at every second."
+            )
+        region = masks.checked(mask)
+        return cls(number, window, region, fit, layers, curve, int(every), opening)
 
 
 def _attached(
-    positive: Conditioning,
-    negative: Conditioning,
+    given: tuple[Conditioning, ...],
     control_net: Any,
     controls: Sequence[tuple[FaceControl, float]],
     how: _How,
-) -> tuple[Conditioning, Conditioning]:
-    """Chain a net for each of `controls` behind both conditionings."""
+) -> tuple[Conditioning, ...]:
+    """Chain a net for each of `controls` behind positive, negative and, if there is one, middle."""
     check_control_net(control_net, controls[0][0].positive.shape[-1])
     if _says_why_not(_reason_for_no_effect(how)):
-        return positive, negative
-    positive = checks.conditioning(positive, "positive")
-    negative = checks.conditioning(negative, "negative")
+        return given
+    sides = (rows.POSITIVE, rows.NEGATIVE, rows.POSITIVE)
+    names = ("positive", "negative", "middle")
+    made = [checks.conditioning(c, name) for c, name in zip(given, names, strict=False)]
     warn_of_keyframes(control_net)
     for face, factor in controls:
         strength = how.strength * factor
         if strength != 0:
             chain = _Chain(control_net, face, strength, how.window)
-            positive = [chain.attached(entry, rows.POSITIVE) for entry in positive]
-            negative = [chain.attached(entry, rows.NEGATIVE) for entry in negative]
-    return positive, negative
+            made = [
+                [chain.attached(entry, side) for entry in conditioning]
+                for conditioning, side in zip(made, sides, strict=False)
+            ]
+    return tuple(made)
 
 
 def _controls(
@@ -129,7 +150,7 @@ def _controls(
         mask = None if masks.is_all(how.mask, 1.0) else how.mask
         return [(_face_control(single, hint_of(hint, how.fit), mask, how), 1.0)]
     persons = identity.persons
-    everybody = PeopleMasks(persons, how.fit, how.mask)
+    everybody = PeopleMasks(persons, how.fit, how.mask, how.region_curve)
     if one_by_one or len(persons) == 1:
         return [
             (
@@ -157,6 +178,7 @@ def _face_control(
         layers=how.layers,
         curve=how.curve,
         node=current_node(),
+        every=how.every,
     )
 
 
@@ -172,9 +194,10 @@ def _group_control(
         mask=PeopleRegion(everybody, tuple(person.strength for person in persons)),
         layers=how.layers,
         curve=how.curve,
-        people=PeopleMasks(persons, how.fit),
+        people=PeopleMasks(persons, how.fit, curve=how.region_curve),
         counts=tuple(positive.shape[1] for positive, _ in sides),
         node=current_node(),
+        every=how.every,
     )
 
 

@@ -8,6 +8,7 @@ stay apart.
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +21,7 @@ from .. import masks
 from ..errors import WrongModelError
 from ..families import vector_words
 from ..fitting import warn_of_small_faces
-from ..mask_layout import (
-    FRAMES_AT_ONCE,
-    LATENT_SCALE,
-    MaskLayout,
-    Recent,
-    Rectangle,
-    View,
-    packed_to,
-)
+from ..mask_layout import FRAMES_AT_ONCE, LATENT_SCALE, MaskLayout, Recent, Rectangle, View
 from ..people import PeopleMasks
 from ..weighting import LayerWeights, PercentTable, WeightCurve
 from . import rows as row_tags
@@ -37,12 +30,11 @@ from .control_blocks import encode_hint, run_blocks
 from .hints import Hint, for_rows, resized
 from .on_node import NodeText
 from .people_attention import PeopleAttention, PeopleCells, replacements
+from .residuals import LastResiduals, ResidualMasks, Residuals
 from .rows import Canvas, Rows
 from .sampling import sampling_hooks
 
-Residuals = dict[str, list[Any]]
 ENCODED_MEMORY = 256 * 2**20  # bytes of encoded hints that are kept for a sampling's next calls
-RESIDUAL_LEVELS = (0, 1, 2)  # how often the latent is halved where residuals are
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +45,8 @@ class FaceControl:
     after the other. hint: what it is shown. mask: where its residuals act, and how strongly; None
     is everywhere. layers, curve: factors on the strength, by block and over the sampling.
     people: where each of several people is; their cells attend to their own tokens only. counts:
-    how many tokens each has. node: where words about it are shown.
+    how many tokens each has. node: where words about it are shown. every: at every how many noise
+    levels it is evaluated.
     """
 
     positive: Tensor
@@ -65,6 +58,12 @@ class FaceControl:
     people: PeopleMasks | None = None
     counts: tuple[int, ...] = ()
     node: NodeText | None = None
+    every: int = 1
+
+    @property
+    def changes(self) -> bool:
+        """Whether it acts elsewhere at other moments of the sampling."""
+        return masks.changes(self.mask) or (self.people is not None and self.people.changes)
 
     @property
     def tokens(self) -> Tensor:
@@ -92,18 +91,6 @@ class Evaluation:
         return self.x.shape[-1] * LATENT_SCALE, self.x.shape[-2] * LATENT_SCALE
 
 
-@dataclass(frozen=True, eq=False)
-class ResidualMasks:
-    """A region mask on the grid of every residual: (B or 1,1,h,w) each."""
-
-    by_grid: dict[masks.Grid, Tensor]
-    is_empty: bool
-
-    def on(self, residual: Tensor) -> Tensor:
-        """Return a residual (B,C,h,w), masked."""
-        return residual * self.by_grid[residual.shape[-2], residual.shape[-1]]
-
-
 class _Kept:
     """What is made once while sampling and dropped afterwards, on one device in one dtype."""
 
@@ -112,13 +99,24 @@ class _Kept:
         self.tokens = face.tokens.to(device=device, dtype=dtype)
         self._rows: dict[tuple[int, ...], Tensor] = {}
         self.encoded: Recent[View, Tensor] = Recent(ENCODED_MEMORY)
-        self.layout = None if face.mask is None else MaskLayout(face.mask, bilinear=True)
-        self.masks: Recent[View, ResidualMasks] = Recent()
-        self.cells = None if face.people is None else PeopleCells(face.people, face.counts)
-        self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
+        self._face = face
+        self.lay_for(0.0)
+        self.last = LastResiduals(face.every)
         self.drawn = False
         self._canvas = Canvas((0, 0))  # where nobody made one: remembers what was told
         self._node = face.node
+
+    def lay_for(self, percent: float) -> None:
+        """Lay masks anew for a percent of the sampling."""
+        mask, people = self._face.mask, self._face.people
+        self.percent = percent
+        now = mask.at(percent) if isinstance(mask, masks.Region) else mask
+        self.layout = None if now is None else MaskLayout(now, bilinear=True)
+        self.masks: Recent[View, ResidualMasks] = Recent()
+        self.cells = None
+        if people is not None:
+            self.cells = PeopleCells(people.at(percent), self._face.counts)
+        self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
 
     def rows_of(self, sides: tuple[int, ...]) -> Tensor:
         """(B,) int64 on the device: the side of each row; made once for each order of sides."""
@@ -181,7 +179,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
     def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
         """Prepare for one sampling."""
         super().pre_run(model, percent_to_timestep_function)
-        if self.face.curve is not None:
+        if self.face.curve is not None or self.face.changes:
             self._percents = PercentTable(percent_to_timestep_function)
 
     def cleanup(self) -> None:
@@ -214,19 +212,22 @@ class IdentityNet(comfy.controlnet.ControlNet):
             previous = self.previous_controlnet.get_control(
                 x_noisy, t, cond, batched_number, transformer_options
             )
-        factor = self._curve_factor(t)
+        percent = self._percent(t)
+        factor = 1.0 if self.face.curve is None else self.face.curve.at(percent)
         if self.strength == 0.0 or factor == 0.0 or not self._is_open(t):
             return previous
         rows = row_tags.read(x_noisy, cond, transformer_options, batched_number)
         call = Evaluation(x_noisy, t, cond, rows)
         kept = self._kept_on(x_noisy.device)
+        if self.face.changes and percent != kept.percent:
+            kept.lay_for(percent)
         region = self._region_masks(call, kept)
         if region is not None and region.is_empty:
             return previous
-        residuals = self._weighted(self._evaluate(call, kept), factor)
+        found = self._evaluated(call, kept, transformer_options.get("uuids", ()))
+        residuals = self._weighted(found, factor)
         if region is not None:
-            for part, tensors in residuals.items():
-                residuals[part] = [region.on(x) for x in tensors]
+            residuals = region.on(residuals)
         return self.control_merge(residuals, previous, output_dtype=None)
 
     @property
@@ -247,11 +248,9 @@ class IdentityNet(comfy.controlnet.ControlNet):
         start, end = self.timestep_range
         return bool(end <= sigmas[0] <= start)
 
-    def _curve_factor(self, sigmas: Tensor) -> float:
-        """Return the curve's factor at this step; reads the device only if there is a curve."""
-        if self.face.curve is None or self._percents is None:
-            return 1.0
-        return self.face.curve.at(self._percents.percent(float(sigmas[0])))
+    def _percent(self, sigmas: Tensor) -> float:
+        """Return how far the sampling is, 0..1; reads the device only where something asks."""
+        return 0.0 if self._percents is None else self._percents.percent(float(sigmas[0]))
 
     def _weighted(self, residuals: Residuals, factor: float) -> Residuals:
         """Multiply the residuals with the factors of step and block; 1 leaves them as they are."""
@@ -318,6 +317,23 @@ class IdentityNet(comfy.controlnet.ControlNet):
         hint = hint.to(device=kept.device, dtype=kept.dtype).contiguous()
         return encode_hint(self.control_model, hint)
 
+    def _evaluated(self, call: Evaluation, kept: _Kept, conds: Sequence[Hashable]) -> Residuals:
+        """Return the net's residuals, or those of the last evaluation while they serve.
+
+        conds: which conditionings the rows are of, as ComfyUI tells them apart. A hint that
+        somebody else set may be another one in each call: nothing is kept.
+        """
+        if self.face.every == 1 or self._foreign_hint(call) is not None:
+            return self._evaluate(call, kept)
+        key = (call.rows.roles, call.rows.frames, call.rows.view, call.x.shape, tuple(conds))
+        found = kept.last.again(key, float(call.sigmas[0]))
+        if found is None:
+            found = self._evaluate(call, kept)
+            reason = kept.last.keep(key, found)
+            if reason:
+                kept.warn_once(call.rows.canvas, reason)
+        return found
+
     def _evaluate(self, call: Evaluation, kept: _Kept) -> Residuals:
         """Return the net's residuals of all rows, each with the tokens of its role."""
         sampling = self.model_sampling_current
@@ -371,20 +387,9 @@ class IdentityNet(comfy.controlnet.ControlNet):
             return None
         region = kept.masks.get(view)
         if region is None:
-            region = _on_residuals(kept.layout, view, kept.tokens)
-            kept.masks.put(view, region, sum(mask.nbytes for mask in region.by_grid.values()))
+            region = ResidualMasks.laid(kept.layout, view, kept.tokens)
+            kept.masks.put(view, region, region.nbytes)
         return region
-
-
-def _on_residuals(layout: MaskLayout, view: View, like: Tensor) -> ResidualMasks:
-    """Lay a region mask over the grids of the residuals, moved to the device in one copy.
-
-    Source: the official ControlNet pipeline, which resizes the region mask bilinearly.
-    """
-    grids = list(dict.fromkeys(masks.halved(view.latent, times) for times in RESIDUAL_LEVELS))
-    laid = [mask[0][:, None] for mask in layout.over(grids, view)]
-    is_empty = not any(bool(mask.any()) for mask in laid)
-    return ResidualMasks(dict(zip(grids, packed_to(laid, like), strict=True)), is_empty)
 
 
 def _cut(picture: Tensor, rectangle: Rectangle) -> Tensor:

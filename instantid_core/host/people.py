@@ -19,6 +19,7 @@ from ..keypoints import NO_KEYPOINTS, Keypoints, checked
 from ..log import note, note_problem, tell, warn
 from ..people import BY_PLACE, NOBODY, People, Person, choose_faces, same_face
 from ..regions import FaceRegion, Outline
+from ..weighting import WeightCurve
 from . import rows
 from .faces import encode_references, watched
 from .loading import Adapter
@@ -137,12 +138,43 @@ def _person(
 
 
 def region_for(
-    identity: object, keypoints: object, fit: Fit, outline: Outline
+    identity: object,
+    keypoints: object,
+    fit: Fit,
+    outline: Outline,
+    curve: WeightCurve | None = None,
 ) -> masks.Region | None:
-    """Return the region of the faces, for one person; None for people, who have their own."""
+    """Return the region of the faces, for one person; None for people, who have their own.
+
+    curve: a factor on padding and feather over the sampling.
+    """
     if isinstance(identity, (People, NoIdentity)):
         return None
-    return FaceRegion(checked(keypoints), fit, outline)
+    return FaceRegion(checked(keypoints), fit, outline, curve)
+
+
+def checked_opening(
+    curve: object, identity: object, outline: Outline, *, face_region: bool
+) -> WeightCurve | None:
+    """Return the curve over which face regions open or close; say where it changes nothing.
+
+    outline: of one person's region. face_region: whether one person has a region.
+    Raises WrongInputError.
+    """
+    opening = checks.part(WeightCurve, curve, "region_curve", "InstantID Weight Curve")
+    if opening is None or isinstance(identity, NoIdentity):
+        return opening
+    if isinstance(identity, People):
+        outlines = [person.outline for person in identity.persons if person.mask is None]
+    else:
+        outlines = [outline] if face_region else []
+    if not any(one.is_scalable for one in outlines):
+        warn(
+            "region_curve changes nothing: it is a factor on the padding and feather of face "
+            "regions, and here "
+            + ("both are 0." if outlines else "InstantID works without a face region.")
+        )
+    return opening
 
 
 def carry_person(

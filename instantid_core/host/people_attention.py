@@ -13,7 +13,7 @@ from ..mask_layout import MaskLayout, View, packed_to
 from ..masks import Grid, grid_of, halved
 from ..people import PeopleMasks
 from ..unet_layout import SLOTS
-from .adapter_call import attend
+from .adapter_call import attend_exactly
 from .adapter_run import LEVELS
 
 
@@ -65,7 +65,7 @@ class PeopleAttention:
         )
         out = torch.zeros_like(q)
         for own_k, own_v, own in people:
-            out.addcmul_(attend(q, own_k, own_v, extra_options), own)
+            out.addcmul_(attend_exactly(q, own_k, own_v, extra_options), own)
         return out
 
 

@@ -10,6 +10,7 @@ from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import LookSettings, references_of
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face, transform
 from faithful_instantid.instantid_core.host.faces import encode_references, watched
+from faithful_instantid.instantid_core.host.identitynet import IdentityNet
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
     PersonSettings,
@@ -19,8 +20,9 @@ from faithful_instantid.instantid_core.host.people import (
 from faithful_instantid.instantid_core.host.rows import PERSON
 from faithful_instantid.instantid_core.images import rgb_to_images
 from faithful_instantid.instantid_core.plots import plot_curve, plot_layers
+from faithful_instantid.instantid_core.presets import PRESETS, Preset
 from faithful_instantid.instantid_core.regions import FaceRegion, Outline, Shape
-from faithful_instantid.instantid_core.weighting import LayerWeights, eased, parse_curve
+from faithful_instantid.instantid_core.weighting import Adding, LayerWeights, eased, parse_curve
 
 from .input_world import Inputs, World
 
@@ -84,14 +86,16 @@ def person_of_photos(world: World, **i: Any) -> Any:
 
 def adapter_on(world: World, model: Any, face_embeds: Any, **i: Any) -> Any:
     i["layers"], i["curve"] = i.pop("layer_weights", None), i.pop("weight_curve", None)
-    return (host.apply_adapter(model, face_embeds, **{**i, "fit": Fit(i.get("fit", "crop"))}),)
+    i["fit"], i["adding"] = Fit(i.get("fit", "crop")), Adding(i.get("adding", "plain"))
+    return (host.apply_adapter(model, face_embeds, **i),)
 
 
 def identitynet_on(world: World, **i: Any) -> Any:
     sides = (i.pop("positive"), i.pop("negative"), i.pop("control_net"), i.pop("face_embeds"))
     i["layers"], i["curve"] = i.pop("layer_weights", None), i.pop("weight_curve", None)
     where = i.pop("keypoints", None)
-    return host.apply_identitynet(*sides, where, **{**i, "fit": Fit(i["fit"])})
+    made = host.apply_identitynet(*sides, where, **{**i, "fit": Fit(i["fit"])})
+    return made if len(made) == 3 else (*made, made[0])
 
 
 def both_on(world: World, **i: Any) -> Any:
@@ -99,15 +103,20 @@ def both_on(world: World, **i: Any) -> Any:
     shape = Shape(i.get("region_shape", "box"))
     outline = Outline(shape, i.get("region_padding", 0.0), i.get("region_feather", 0.0))
     one_person = who in (world.identity, world.other_identity)
-    mask = FaceRegion(where, fit, outline) if i["face_region"] and one_person else None
+    opening = i.get("region_curve")
+    mask = FaceRegion(where, fit, outline, opening) if i["face_region"] and one_person else None
     window = {"start_percent": i["start_percent"], "end_percent": i["end_percent"]}
+    values = Preset(i["weight"], i["strength"], Adding(i.get("adding", "plain")))
+    values = PRESETS.get(i.get("preset", "as set"), values)
     model = host.apply_adapter(
-        i["model"], who, weight=i["weight"], mask=mask, fit=fit, **window,
+        i["model"], who, weight=values.weight, adding=values.adding, region_curve=opening,
+        mask=mask, fit=fit, **window,
         layers=i.get("layer_weights"), curve=i.get("weight_curve"),
     )  # fmt: skip
     sides = host.apply_identitynet(
-        i["positive"], i["negative"], i["control_net"], who, where, strength=i["strength"],
-        mask=mask, fit=fit, **window, layers=i.get("identitynet_layer_weights"),
+        i["positive"], i["negative"], i["control_net"], who, where, strength=values.strength,
+        region_curve=opening, mask=mask, fit=fit, **window,
+        layers=i.get("identitynet_layer_weights"),
         curve=i.get("identitynet_weight_curve"), one_by_one=i.get("one_by_one", False),
     )  # fmt: skip
     return model, *sides
@@ -165,7 +174,12 @@ def of_model(world: World, made: Any) -> Any:
 
 
 def of_conditioning(world: World, made: Any) -> Any:
-    return world.predicted(world.model, *made)
+    """What both sides predict, a middle in the place of the positive, and how often nets run."""
+    positive, negative, *more = made
+    nets = [entry[1].get("control") for side in made for entry in side]
+    every = [net.face.every for net in nets if isinstance(net, IdentityNet)]
+    thirds = [world.predicted(world.model, m, negative) for m in more if m is not positive]
+    return world.predicted(world.model, positive, negative), thirds, every
 
 
 def of_both(world: World, made: Any) -> Any:
