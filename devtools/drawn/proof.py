@@ -50,6 +50,11 @@ class Proof:
                 judging.clothes(shot.picture, p) == s.clothes
                 for shot, s, p in zip(shots, scenes, poses, strict=True)
             ),
+            "colours off": sum(
+                judging.colours_off(shot.picture, p, s.background, s.clothes)
+                for shot, s, p in zip(shots, scenes, poses, strict=True)
+            )
+            / len(shots),
             "within 4 px": sum(error <= 4 for error in errors),
             "median px": sorted(errors)[len(errors) // 2],
         }
@@ -124,6 +129,55 @@ class Proof:
         ]
         shots = [self.m.shoot(self.studio, order, n) for n, order in enumerate(noisy)]
         return [*rows, ("negative noise 0.35", self.figures(shots, [o.poses for o in noisy]))]
+
+    def choices(self) -> list[tuple[str, dict[str, float]]]:
+        """What lets the prompt have more of a say, and the presets."""
+        presets, weighting = (
+            self.load("instantid_core.presets"),
+            self.load("instantid_core.weighting"),
+        )
+        usual = {"adapter": {"weight": 0.8}, "control": {"strength": 0.8}}
+        late = {"start_percent": 0.2}
+        ways: dict[str, dict[str, Any]] = {
+            "keep length": {"adapter": {"weight": 0.8, "adding": "keep length"}},
+            "keep length, weight 0.4": {"adapter": {"weight": 0.4, "adding": "keep length"}},
+            "scales 1.5 and 1.5": {"scales": (1.5, 1.5)},
+            "scales 1.5 and 2.5": {"scales": (1.5, 2.5)},
+            "scales 2.5 and 1.5": {"scales": (2.5, 1.5)},
+            "late start": {
+                "adapter": {"weight": 0.8, **late},
+                "control": {"strength": 0.8, **late},
+            },
+            "IdentityNet every 2nd step": {"control": {"strength": 0.8, "every": 2}},
+            "IdentityNet every 3rd step": {"control": {"strength": 0.8, "every": 3}},
+        }
+        for name, preset in presets.PRESETS.items():
+            ways[f"preset {name}"] = {
+                "adapter": {"weight": preset.weight, "adding": preset.adding.value},
+                "control": {"strength": preset.strength},
+                "steps": 3 if name == "few steps" else 6,
+            }
+        ways["balanced in 3 steps"] = {"steps": 3}
+        rows = [(words, self.row(SOME, **{**usual, **way})) for words, way in ways.items()]
+        opening = weighting.eased("linear", 0.0, 1.0)
+        for words, curve in (("region", None), ("region that opens", opening)):
+            rows.append((words, self.in_region(curve, outline=(0.3, 0.3))))
+        return rows
+
+    def in_region(self, curve: Any, outline: tuple[float, float]) -> dict[str, float]:
+        """InstantID inside the padded box of the face, which a curve may open or close."""
+        regions = self.load("instantid_core.regions")
+        keypoints_of = self.load("devtools.drawn.studio").keypoints_of
+        box = regions.Outline(regions.Shape.BOX, *outline)
+        shots, poses = [], []
+        for n in range(SOME):
+            order = self.m.order_of(self.who, n)
+            region = regions.FaceRegion(keypoints_of(*order.poses), outline=box, curve=curve)
+            given = {"adapter": {"weight": 0.8, "mask": region}}
+            order = order.but(**given, control={"strength": 0.8, "mask": region})
+            shots.append(self.m.shoot(self.studio, order, n))
+            poses.append(order.poses)
+        return self.figures(shots, poses)
 
     def region(self) -> list[tuple[str, dict[str, float]]]:
         """InstantID inside the box of the face alone."""
@@ -213,7 +267,18 @@ def markdown(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-TABLES = ("true", "parts", "two", "weights", "region", "old", "windows", "layers", "seeds")
+TABLES = (
+    "true",
+    "parts",
+    "two",
+    "weights",
+    "region",
+    "old",
+    "windows",
+    "layers",
+    "seeds",
+    "choices",
+)
 
 
 def main() -> None:

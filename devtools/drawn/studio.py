@@ -13,6 +13,7 @@ from typing import Any
 import folder_paths
 import numpy as np
 import torch
+from comfy_extras import nodes_custom_sampler as custom
 from torch import Tensor
 
 import nodes as stock
@@ -38,7 +39,8 @@ class Order:
 
     identity: FACE_EMBEDS, IID_PEOPLE or None for a picture without InstantID. adapter, control:
     further inputs of Apply InstantID Adapter and Apply IdentityNet; None leaves that node out.
-    beside: a pose for the same network as an ordinary ControlNet of ComfyUI, after those.
+    beside: a pose for the same network as an ordinary ControlNet of ComfyUI, after those. scales:
+    of the identity and of the text, by ComfyUI's Dual CFG Guider; None is one scale for both.
     """
 
     scene: Scene
@@ -51,6 +53,7 @@ class Order:
     beside: Pose | None = None
     batch: int = 1
     steps: int = STEPS
+    scales: tuple[float, float] | None = None
 
     def but(self, **changes: Any) -> Order:
         return replace(self, **changes)
@@ -97,8 +100,8 @@ class Studio:
             people = AddPerson.execute(people=people, **given)[0]
         return people
 
-    def conditions(self, order: Order) -> tuple[Any, Any, Any]:
-        """Return MODEL, positive and negative with InstantID applied as the order says."""
+    def conditions(self, order: Order) -> tuple[Any, ...]:
+        """Return MODEL, positive, negative and, for two scales, the middle, with InstantID."""
         model = self.model
         positive, negative = self.text(order.scene.prompt(order.people)), self.text("")
         if order.identity is not None and order.adapter is not None:
@@ -111,7 +114,11 @@ class Studio:
                 **order.control,
             }
             net = self.control_net
+            if order.scales is not None:
+                given["middle"] = self.text("")
             out = ApplyIdentityNet.execute(positive, negative, net, order.identity, **given)
+            if order.scales is not None:
+                return model, out[0], out[1], out[2]
             positive, negative = out[0], out[1]
         if order.beside is not None:
             drawn = image_of(draw_keypoints(order.beside.kps[None], SIZE, SIZE))
@@ -120,14 +127,31 @@ class Studio:
             )
         return model, positive, negative
 
-    def sample(self, order: Order, conditions: tuple[Any, Any, Any]) -> Picture:
+    def sample(self, order: Order, conditions: tuple[Any, ...]) -> Picture:
         """Return (batch,SIZE,SIZE,3) uint8 from KSampler and VAE Decode."""
+        if order.scales is not None:
+            return self.sample_in_two_scales(order, *conditions)
         model, positive, negative = conditions
         latent = stock.EmptyLatentImage().generate(SIZE, SIZE, order.batch)[0]
         done = stock.KSampler().sample(
             *(model, order.seed, order.steps, CFG, SAMPLER, SCHEDULER),
             *(positive, negative, latent),
         )[0]
+        return bytes_of(stock.VAEDecode().decode(self.vae, done)[0])
+
+    def sample_in_two_scales(
+        self, order: Order, model: Any, positive: Any, negative: Any, middle: Any
+    ) -> Picture:
+        """Return the same from SamplerCustomAdvanced with the Dual CFG Guider."""
+        assert order.scales is not None
+        identity, text = order.scales
+        sampler = custom.KSamplerSelect.execute(SAMPLER)[0]
+        sigmas = custom.BasicScheduler.execute(model, SCHEDULER, order.steps, 1.0)[0]
+        noise = custom.RandomNoise.execute(order.seed)[0]
+        given = (positive, middle, negative, text, identity, "regular")
+        guider = custom.DualCFGGuider.execute(model, *given)[0]
+        latent = stock.EmptyLatentImage().generate(SIZE, SIZE, order.batch)[0]
+        done = custom.SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent)[0]
         return bytes_of(stock.VAEDecode().decode(self.vae, done)[0])
 
     def make(self, order: Order) -> Picture:
