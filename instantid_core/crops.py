@@ -20,11 +20,12 @@ from .errors import NoFaceError, WrongInputError
 from .fitting import LARGEST_SIDE, fit
 from .images import to_rgb
 from .keypoints import FacePoints, Keypoints
+from .log import note
 from .people import ordered
 from .regions import AROUND_HEAD, Outline, coverage, head_ellipse
 
 EVERY_FACE = -1  # of `plan_crops`: a crop for each face
-GRIDS = (8, 64)  # what both sides of a crop are multiples of
+GRIDS = ("8", "64")  # what both sides of a crop are multiples of
 OWN_PIXELS = 0  # a long side: the crop has the pixels of the picture, not enlarged
 SOFT_RIM = 1 / 8  # of the crop's short side: the widest feather along its border
 
@@ -51,13 +52,22 @@ class CropSettings:
                     f"{name} is {getattr(self, name):g}; a number from {least:g} to {most} is "
                     "wanted."
                 )
-        if self.grid not in GRIDS:
-            raise checks.unknown("multiple_of", self.grid, map(str, GRIDS))
+        if str(self.grid) not in GRIDS:
+            raise checks.unknown("multiple_of", self.grid, GRIDS)
         if not 0 <= self.long_side <= LARGEST_SIDE:
             raise WrongInputError(
                 f"The crop's long side is {self.long_side}; 0 (the picture's own pixels) to "
                 f"{LARGEST_SIDE} is wanted."
             )
+
+    @classmethod
+    def of(
+        cls, context: float, long_side: int, aspect: float, multiple_of: str, upright: bool
+    ) -> CropSettings:
+        """Return the settings of a node's widgets; multiple_of is one of GRIDS."""
+        if multiple_of not in GRIDS:
+            raise checks.unknown("multiple_of", multiple_of, GRIDS)
+        return cls(context, long_side, aspect, int(multiple_of), bool(upright))
 
     def size(self, face_size: float) -> tuple[int, int]:
         """Return (width, height) of the crop of a face of that size, in pixels."""
@@ -108,6 +118,36 @@ def checked_crop(found: object) -> FaceCrop:
     raise WrongInputError(
         f"`face_crop` is {checks.kind_of(found)}. Connect the output face_crop of Crop Face."
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Cropped:
+    """Crops and what belongs to them.
+
+    images: (P,h,w,3). masks: (P,h,w), what is pasted later. keypoints: on the crops. crop: record.
+    """
+
+    images: Tensor
+    masks: Tensor
+    keypoints: Keypoints
+    crop: FaceCrop
+
+
+def crop_faces(
+    images: Tensor,
+    keypoints: Keypoints,
+    order: str,
+    index: int,
+    settings: CropSettings,
+    outline: Outline = AROUND_HEAD,
+) -> Cropped:
+    """Return the crops of an IMAGE around faces, and what belongs to them; as plan_crops says."""
+    pictures = to_rgb(images)
+    crop = plan_crops(keypoints, pictures, order, index, settings)
+    scales = [piece.place.scale for piece in crop.pieces if piece.face is not None]
+    count = "1 crop" if len(crop.pieces) == 1 else f"{len(crop.pieces)} crops"
+    note(f"{count} of {crop.size[0]} x {crop.size[1]}, enlarged {max(scales):.2g} times")
+    return Cropped(cut(pictures, crop), crop_masks(crop, outline), crop.keypoints, crop)
 
 
 def plan_crops(

@@ -18,6 +18,7 @@ from faithful_instantid.instantid_core.host.people import (
     carry_person,
 )
 
+from . import finish_inputs
 from .input_world import Blind, Case, Inputs, NodeCases, given, of
 from .node_cores import (
     adapter_on,
@@ -158,6 +159,7 @@ NODES: dict[str, NodeCases] = {
             "scale": Case(0.7),
             "rotate": Case(25.0),
             "keypoints": Case(of("other_face")),
+            "face_crop": Case(of("crop_of_face")),
         },
     ),
     "IID_PlaceKeypoints": NodeCases(
@@ -363,4 +365,5 @@ NODES: dict[str, NodeCases] = {
         },
         of_conditioning,
     ),
+    **finish_inputs.NODES,
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from faithful_instantid.instantid_core import host
+from faithful_instantid.instantid_core.crops import on_crop
 from faithful_instantid.instantid_core.faces.finding import find_keypoints
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import LookSettings, references_of
@@ -51,8 +52,9 @@ def face_encoded(world: World, **i: Any) -> Any:
     return made.identity, made.preview, made.report
 
 
-def moved(world: World, keypoints: Any = None, **numbers: Any) -> Any:
-    return (transform(standard_face() if keypoints is None else keypoints, **numbers),)
+def moved(world: World, keypoints: Any = None, face_crop: Any = None, **numbers: Any) -> Any:
+    made = transform(standard_face() if keypoints is None else keypoints, **numbers)
+    return (made if face_crop is None else on_crop(made, face_crop),)
 
 
 def placed(world: World, keypoints: Any = None, **i: Any) -> Any:
