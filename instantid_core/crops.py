@@ -20,7 +20,7 @@ from .errors import NoFaceError, WrongInputError
 from .fitting import LARGEST_SIDE, fit
 from .images import to_rgb
 from .keypoints import FacePoints, Keypoints
-from .log import note
+from .log import note, warn
 from .people import ordered
 from .regions import AROUND_HEAD, Outline, coverage, head_ellipse
 
@@ -144,9 +144,9 @@ def crop_faces(
     """Return the crops of an IMAGE around faces, and what belongs to them; as plan_crops says."""
     pictures = to_rgb(images)
     crop = plan_crops(keypoints, pictures, order, index, settings)
-    scales = [piece.place.scale for piece in crop.pieces if piece.face is not None]
+    scale = max(piece.place.scale for piece in crop.pieces)
     count = "1 crop" if len(crop.pieces) == 1 else f"{len(crop.pieces)} crops"
-    note(f"{count} of {crop.size[0]} x {crop.size[1]}, enlarged {max(scales):.2g} times")
+    note(f"{count} of {crop.size[0]} x {crop.size[1]}, enlarged {scale:.2g} times")
     return Cropped(cut(pictures, crop), crop_masks(crop, outline), crop.keypoints, crop)
 
 
@@ -162,22 +162,24 @@ def plan_crops(
     keypoints: of these pictures: as many frames as there are, or one for all. order: one of
     people.ORDERS. index: from 0; EVERY_FACE makes a crop for each face of each frame. A frame
     without the face keeps its place: its crop shows the middle of the picture, and is not pasted.
-    Raises WrongInputError, or NoFaceError where no frame has the face.
+    Raises WrongInputError, or NoFaceError where there are faces, but not that one.
     """
     frame_count, height, width = images.shape[:3]
     frames = frames_for(keypoints, width, height, frame_count)
     ranked = [ordered(faces, order) for faces in frames]
     wanted = slice(None) if index == EVERY_FACE else slice(max(index, 0), max(index, 0) + 1)
     chosen = [(n, face) for n, faces in enumerate(ranked) for face in faces[wanted]]
-    if not chosen:
-        most = max(map(len, ranked))
+    most = max(map(len, ranked))
+    if most == 0:
+        warn("The keypoints hold no face: Paste Face will leave the picture as it is.")
+    elif not chosen:
         raise NoFaceError(
             f"There is no face number {index} to crop: the keypoints hold {most} "
             f"face{'' if most == 1 else 's'} at most, counted from 0. Choose another number, or "
             "find all of them with pick = all in Face Keypoints."
         )
-    size = settings.size(max(face_size(face) for _, face in chosen))
-    if index == EVERY_FACE:
+    size = settings.size(max((face_size(face) for _, face in chosen), default=min(width, height)))
+    if index == EVERY_FACE and chosen:
         entries: list[tuple[int, FacePoints | None]] = list(chosen)
     else:
         found = dict(chosen)

@@ -308,6 +308,19 @@ def test_frames_without_the_face_keep_their_place_and_stay_as_they_are() -> None
     assert [len(frame) for frame in on_picture(on_crop(keypoints, crop), crop).frames] == [1, 0, 1]
 
 
+@pytest.mark.parametrize("index", [0, EVERY_FACE])
+def test_without_any_face_the_picture_goes_through_as_it_is_with_a_word(
+    index: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = CASES["batch"]
+    nobody = replace(case.keypoints, frames=((),))
+    crop = plan_crops(nobody, case.images, "largest", index, ENLARGED)
+    assert "The keypoints hold no face: Paste Face will leave the picture as it is." in caplog.text
+    made = cut(case.images, crop)
+    assert made.shape == (3, 512, 512, 3)
+    assert torch.equal(paste(case.images, torch.zeros_like(made), crop), case.images)
+
+
 def test_several_results_of_one_crop_give_as_many_pictures() -> None:
     case = CASES["upright, enlarged"]
     made = torch.rand(4, 64, 64, 3)
