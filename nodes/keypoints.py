@@ -19,7 +19,7 @@ from ..instantid_core.host.hints import drawn
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
 from . import sockets
-from .faces import LIKE_TOOLTIP, look_inputs, pick_inputs
+from .face_inputs import LIKE_TOOLTIP, look_inputs, pick_inputs
 from .showing import shown, shown_keypoints
 
 FIT_TOOLTIP = (

@@ -13,7 +13,7 @@ from ..instantid_core.faces.scoring import Scores, judge_of, keep, score
 from ..instantid_core.host.faces import watched
 from ..instantid_core.host.on_node import told_on_node
 from . import folders, sockets
-from .faces import look_inputs
+from .face_inputs import look_inputs
 from .showing import shown
 
 

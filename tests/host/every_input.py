@@ -11,7 +11,6 @@ import torch
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import references_of
 from faithful_instantid.instantid_core.fitting import Fit
-from faithful_instantid.instantid_core.host.faces import mix_identities
 from faithful_instantid.instantid_core.host.hints import drawn
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
@@ -25,6 +24,7 @@ from .node_cores import (
     both_on,
     curve_made,
     face_encoded,
+    identities_mixed,
     identitynet_on,
     keypoints_found,
     layers_made,
@@ -50,6 +50,10 @@ SIZE = {"width": Case(192), "height": Case(256)}
 LOOK = {
     "threshold": Case(0.95),
     "thorough": Case(True, given(image=of("one_small"), pick="top_to_bottom")),
+}
+NEGATIVE = {
+    "negative_identity": Case(of("bob")),
+    "negative_weight": Case(0.9, given(negative_identity=of("bob"))),
 }
 OLD_SOCKETS = {
     "instantid": Case(of("other_adapter")),
@@ -94,6 +98,7 @@ NODES: dict[str, NodeCases] = {
             **LOOK,
             "negative_noise": Case(0.7),
             "noise_seed": Case(2),
+            **NEGATIVE,
         },
     ),
     "IID_FaceReference": NodeCases(
@@ -116,15 +121,14 @@ NODES: dict[str, NodeCases] = {
     "IID_MixIdentities": NodeCases(
         given(adapter=of("adapter"), first=of("identity"), second=of("other_identity"),
               amount=0.3, combine="mean"),
-        lambda w, **i: (
-            mix_identities(i["adapter"], i["first"], i["second"], i["amount"], i["combine"]),
-        ),
+        identities_mixed,
         {
             "adapter": Case(of("other_adapter")),
             "first": Case(of("ann")),
             "second": Case(of("ann")),
             "amount": Case(0.7),
             "combine": Case("norm_kept_mean"),
+            **NEGATIVE,
         },
     ),
     "IID_FaceKeypoints": NodeCases(
