@@ -122,13 +122,21 @@ class Kit:
         }
         return self.graph.add("IID_Apply", **{**connected, **inputs})
 
-    def prompt(self, text: str, width: int = 1024, height: int = 1024, latent: bool = True) -> None:
+    def prompt(
+        self,
+        text: str,
+        width: int = 1024,
+        height: int = 1024,
+        latent: bool = True,
+        batch_size: int = 1,
+    ) -> None:
         clip = self.checkpoint["CLIP"]
         add = self.graph.add
         self.positive = add("CLIPTextEncode", title="Prompt", text=text, clip=clip)
         self.negative = add("CLIPTextEncode", title="Negative prompt", text=NEGATIVE, clip=clip)
         if latent:
-            self.empty = add("EmptyLatentImage", width=width, height=height)
+            size = {"width": width, "height": height, "batch_size": batch_size}
+            self.empty = add("EmptyLatentImage", **size)
             self.latent = self.empty["LATENT"]
 
     def sample(
@@ -708,6 +716,8 @@ of each pass.
 
 def all_graphs() -> list[Graph]:
     """Return every example, in the order of the contact sheet."""
+    import finish_graphs  # which builds on this module
+
     makers = (
         basic,
         separate_nodes,
@@ -722,6 +732,7 @@ def all_graphs() -> list[Graph]:
         inpaint_face,
         lightning,
         hires,
+        *finish_graphs.MAKERS,
     )
     return [make() for make in makers]
 

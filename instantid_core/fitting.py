@@ -156,7 +156,7 @@ def warn_of_small_faces(fitted: Keypoints, say: Callable[[str], None] = warn) ->
             f"A face drawn for IdentityNet is only {round(min(sides))} pixels large on the "
             f"{fitted.width} x {fitted.height} picture; below {SMALL_FACE} pixels the person is "
             "hardly recognisable. Make the face larger (crop the photo, or use Transform "
-            "Keypoints), or make the face in a crop of its own and paste it back."
+            "Keypoints), or make the face in a crop of its own: Crop Face, then Paste Face."
         )
 
 

@@ -29,7 +29,7 @@ class Identity:
 
     face_embedding: (512,) float32, the raw output of the recogniser, not normalised; (M, 512)
     where M references are kept apart instead of being combined.
-    negative_embedding: same shape; zeros unless noise was asked for.
+    negative_embedding: same shape; zeros unless noise or another identity was asked for.
     negative: shared between all identities of one adapter that have the same negative embedding.
     """
 

@@ -4,7 +4,7 @@ Only the embeddings are kept, not tokens and K/V: those belong to one adapter fi
 again from the embedding when it is loaded.
 
     face_embedding      (512,) or (M, 512) float32, raw
-    negative_embedding  the same shape; zeros unless noise was asked for
+    negative_embedding  the same shape; zeros unless noise or another identity was asked for
     metadata            format "faithful-instantid identity", version "1", name (free text)
 
 Files of every version load for ever. Whoever adds a field, a tensor or a word of metadata that a

@@ -57,11 +57,15 @@ def _to_unit(image: Tensor) -> Tensor:
     values = torch.nan_to_num(image.float(), nan=0.0, posinf=1.0, neginf=0.0)
     largest = values.max().item()
     if largest > LARGEST_VALUE:
-        raise WrongInputError(
-            f"The picture holds values up to {largest:.0f}; an IMAGE holds 0 to 1. Divide it by "
-            "255 before it comes here."
-        )
+        raise _not_to_one(largest)
     return values.clamp(0, 1)
+
+
+def _not_to_one(largest: float) -> WrongInputError:
+    return WrongInputError(
+        f"The picture holds values up to {largest:.0f}; an IMAGE holds 0 to 1. Divide it by "
+        "255 before it comes here."
+    )
 
 
 def _over_grey(image: Tensor) -> Tensor:
@@ -93,3 +97,18 @@ def rgb_to_images(pictures: NDArray[np.uint8]) -> Tensor:
     """Return RGB bytes, (B, H, W, 3) or (H, W, 3), as an IMAGE batch (B, H, W, 3) in 0..1."""
     batch = pictures[None] if pictures.ndim == 3 else pictures
     return torch.from_numpy(batch.copy()).float() / 255
+
+
+def to_rgb(images: Tensor) -> Tensor:
+    """Return an IMAGE as (B, H, W, 3) float32 on the CPU: grey repeated, alpha left out, NaN 0.
+
+    The values are not clamped. Raises WrongInputError as `to_pictures` does.
+    """
+    batch = image_batch(images)
+    if not batch.is_floating_point():
+        batch = batch.float() / 255
+    rgb = batch[..., :1].expand(-1, -1, -1, 3) if batch.shape[-1] == 1 else batch[..., :3]
+    values = torch.nan_to_num(rgb.float().cpu(), nan=0.0, posinf=1.0, neginf=0.0)
+    if values.max() > LARGEST_VALUE:
+        raise _not_to_one(values.max().item())
+    return values

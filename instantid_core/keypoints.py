@@ -6,9 +6,7 @@ onto another canvas is the work of `fitting`.
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import kind_of, said, size_of
-from .errors import MissingDependencyError, WrongInputError
+from .checks import kind_of, size_of
+from .errors import WrongInputError
+from .opencv import opencv
 
 # RGB of left eye, right eye, nose, left and right mouth corner.
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
@@ -163,7 +162,7 @@ def _extent(kps: NDArray[np.float32]) -> float:
 
 def _draw_face(canvas: NDArray[np.uint8], kps: NDArray[np.float32], scale: float) -> None:
     """Draw one face over what is there."""
-    cv2 = _opencv()
+    cv2 = opencv("Keypoints are drawn")
     half_width = max(1, round(STICK_HALF_WIDTH * scale))
     radius = max(1, round(DOT_RADIUS * scale))
     for point in LIMBS:
@@ -181,14 +180,3 @@ def _stick(cv2: Any, start: NDArray[np.float32], end: NDArray[np.float32], half_
     angle = math.degrees(math.atan2(y[0] - y[1], x[0] - x[1]))
     centre = (int(x.mean()), int(y.mean()))
     return cv2.ellipse2Poly(centre, (int(length / 2), half_width), int(angle), 0, 360, 1)
-
-
-def _opencv() -> Any:
-    try:
-        return importlib.import_module("cv2")
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Keypoints are drawn with OpenCV, which is not installed in this Python "
-            f"({said(error)}). Install it with: "
-            f'"{sys.executable}" -m pip install opencv-python-headless'
-        ) from error

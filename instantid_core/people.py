@@ -81,10 +81,16 @@ def choose_faces(keypoints: Keypoints, order: str, index: int, place: int) -> Ke
             "with a face for everybody (pick = all in Face Keypoints), another number, or a mask "
             "instead of keypoints."
         )
-    frames = tuple(
-        tuple(sorted(frame, key=_ORDERS[order])[number : number + 1]) for frame in keypoints.frames
+    return replace(
+        keypoints, frames=tuple(ordered(f, order)[number:][:1] for f in keypoints.frames)
     )
-    return replace(keypoints, frames=frames)
+
+
+def ordered(faces: Sequence[FacePoints], order: str) -> tuple[FacePoints, ...]:
+    """Return the faces of a frame in one of ORDERS. Raises WrongInputError for another."""
+    if order not in ORDERS:
+        raise checks.unknown("order", order, ORDERS)
+    return tuple(sorted(faces, key=_ORDERS[order]))
 
 
 def same_face(a: Keypoints, b: Keypoints) -> bool:

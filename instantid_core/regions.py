@@ -68,6 +68,7 @@ class Outline:
 
 _LEAST_PADDING, _MOST = -0.499, 10.0
 OFFICIAL = Outline()
+AROUND_HEAD = Outline(Shape.ELLIPSE, 0.1, 0.15)  # what is pasted back: hair and chin, softly
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,41 +114,43 @@ def draw_regions(fitted: Keypoints, outline: Outline = OFFICIAL) -> Tensor:
     Where regions of one frame overlap, the larger value counts.
     """
     mask = torch.zeros(len(fitted.frames), fitted.height, fitted.width)
-    draw = _add_box if outline.shape is Shape.BOX else _add_ellipse
+    x = torch.arange(fitted.width, dtype=torch.float32)[None, :]
+    y = torch.arange(fitted.height, dtype=torch.float32)[:, None]
     for frame, faces in zip(mask, fitted.frames, strict=True):
         for face in faces:
-            draw(frame, face, outline)
+            torch.maximum(frame, coverage(face, outline, x, y), out=frame)
     return mask
 
 
-def _add_box(frame: Tensor, face: FacePoints, outline: Outline) -> None:
-    """Raise `frame` (height,width) to a face's box."""
-    size = _size(face)
-    grow = np.array([-1, -1, 1, 1]) * outline.padding * size
+def coverage(face: FacePoints, outline: Outline, x: Tensor, y: Tensor) -> Tensor:
+    """Return a face's region at points of its picture: 1 within, falling to 0 over the feather.
+
+    x, y: float32, in pixels, of one shape or of shapes that fit each other, which is the result's.
+    """
+    distance = (_from_box if outline.shape is Shape.BOX else _from_ellipse)(face, outline, x, y)
+    feather = outline.feather * _size(face)
+    return (1 - distance / feather).clamp(min=0) if feather > 1e-3 else (distance == 0).float()
+
+
+def _from_box(face: FacePoints, outline: Outline, x: Tensor, y: Tensor) -> Tensor:
+    """How far points lie outside of a face's box, in pixels; infinitely far from an empty one."""
+    grow = np.array([-1, -1, 1, 1]) * outline.padding * _size(face)
     left, top, right, bottom = (int(side) for side in (face.box + grow).tolist())
-    height, width = frame.shape
-    x = torch.arange(width, dtype=torch.float32)
-    y = torch.arange(height, dtype=torch.float32)
     outside_x = torch.maximum(left - x, x - (right - 1)).clamp(min=0)
     outside_y = torch.maximum(top - y, y - (bottom - 1)).clamp(min=0)
-    distance = torch.hypot(outside_x[None, :], outside_y[:, None])
-    if right > left and bottom > top:
-        _raise_to(frame, distance, outline.feather * size)
+    distance = torch.hypot(outside_x, outside_y)
+    return distance if right > left and bottom > top else torch.full_like(distance, torch.inf)
 
 
-def _add_ellipse(frame: Tensor, face: FacePoints, outline: Outline) -> None:
-    """Raise `frame` (height,width) to an ellipse around a face's head."""
+def _from_ellipse(face: FacePoints, outline: Outline, x: Tensor, y: Tensor) -> Tensor:
+    """How far points lie outside of an ellipse around a face's head, in pixels."""
     centre, axes, turn = head_ellipse(face)
-    size = _size(face)
-    axes = np.maximum(axes + outline.padding * size, 1.0)
-    height, width = frame.shape
-    x = torch.arange(width, dtype=torch.float32) - float(centre[0])
-    y = torch.arange(height, dtype=torch.float32) - float(centre[1])
-    along_x = turn[0, 0] * x[None, :] + turn[1, 0] * y[:, None]
-    along_y = turn[0, 1] * x[None, :] + turn[1, 1] * y[:, None]
+    axes = np.maximum(axes + outline.padding * _size(face), 1.0)
+    x, y = x - float(centre[0]), y - float(centre[1])
+    along_x = turn[0, 0] * x + turn[1, 0] * y
+    along_y = turn[0, 1] * x + turn[1, 1] * y
     radius = torch.hypot(along_x / float(axes[0]), along_y / float(axes[1]))
-    distance = ((radius - 1) * float(axes.min())).clamp(min=0)
-    _raise_to(frame, distance, outline.feather * size)
+    return ((radius - 1) * float(axes.min())).clamp(min=0)
 
 
 def head_ellipse(
@@ -180,9 +183,3 @@ _HEAD_AXES = (1.45, 1.85)
 def _size(face: FacePoints) -> float:
     """The longer side of a face's box, in pixels."""
     return float((face.box[2:] - face.box[:2]).max())
-
-
-def _raise_to(frame: Tensor, distance: Tensor, feather: float) -> None:
-    """Raise `frame` to 1 at distance 0, falling to 0 over `feather` pixels."""
-    value = (1 - distance / feather).clamp(min=0) if feather > 1e-3 else (distance == 0).float()
-    torch.maximum(frame, value, out=frame)

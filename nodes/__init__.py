@@ -2,11 +2,23 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, faces, folders, keypoints, legacy, loaders, people, regions, weighting
+from . import (
+    apply,
+    crops,
+    faces,
+    folders,
+    keypoints,
+    legacy,
+    likeness,
+    loaders,
+    people,
+    regions,
+    weighting,
+)
 
 __all__ = ["FaithfulInstantID", "folders"]
 
-MODULES = (loaders, faces, keypoints, regions, apply, people, weighting)
+MODULES = (loaders, faces, keypoints, regions, crops, apply, people, weighting, likeness)
 
 
 class FaithfulInstantID(ComfyExtension):

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..instantid_core.embeddings import COMBINES, MEAN
-from ..instantid_core.faces import PICKS, THRESHOLD, as_analyzer
+from ..instantid_core.faces import THRESHOLD, as_analyzer
 from ..instantid_core.faces.pick import make_pick
 from ..instantid_core.faces.references import (
     ON_MISSING,
@@ -18,65 +17,20 @@ from ..instantid_core.faces.references import (
     checked_references,
     references_of,
 )
-from ..instantid_core.host.faces import encode_references, load_identity, mix_identities
+from ..instantid_core.host.faces import (
+    encode_references,
+    load_identity,
+    mix_identities,
+    negative_side,
+)
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.identity import checked_identity
 from ..instantid_core.identity_file import save_identity
 from ..instantid_core.identity_picture import load_picture, picture_path, save_picture
 from ..instantid_core.log import note
 from . import folders, sockets
+from .face_inputs import LIKE_TOOLTIP, combine_input, look_inputs, negative_inputs, pick_inputs
 from .showing import shown
-
-PICK_TOOLTIP = (
-    "The order in which the faces of a picture are numbered, beginning at 0; the preview shows the "
-    "numbers. most_like needs an identity in `like`."
-)
-INDEX_TOOLTIP = "The number of the face to take, counted from 0 in the order of `pick`."
-LIKE_TOOLTIP = "Whom to look for with pick = most_like, for example from Load Identity."
-
-
-def pick_inputs(*more: str) -> list[io.Input]:
-    """Which face: the same two widgets on every node that has them."""
-    return [
-        io.Combo.Input("pick", options=[*PICKS, *more], default=PICKS[0], tooltip=PICK_TOOLTIP),
-        io.Int.Input("index", default=0, min=0, max=255, tooltip=INDEX_TOOLTIP),
-    ]
-
-
-def look_inputs() -> list[io.Input]:
-    """How to look: the same two widgets on every node that has them."""
-    return [
-        io.Float.Input(
-            "threshold",
-            default=THRESHOLD,
-            min=0.05,
-            max=0.95,
-            step=0.01,
-            optional=True,
-            advanced=True,
-            tooltip="Least score of a face, 0 to 1. Lower finds blurred and covered faces, and "
-            "things that are none.",
-        ),
-        io.Boolean.Input(
-            "thorough",
-            default=False,
-            optional=True,
-            advanced=True,
-            tooltip="Look at the picture at every size, even where the usual sizes found a face. "
-            "Finds the tiny faces of a large group photo; takes longer.",
-        ),
-    ]
-
-
-def combine_input() -> io.Combo.Input:
-    """How several become one: the same on every node that has it."""
-    return io.Combo.Input(
-        "combine",
-        options=list(COMBINES),
-        default=MEAN,
-        tooltip="mean: of the raw embeddings, the published way; the more they differ, the weaker "
-        "the face. norm_kept_mean: the same direction at full strength.",
-    )
 
 
 class EncodeFace(io.ComfyNode):
@@ -145,6 +99,7 @@ class EncodeFace(io.ComfyNode):
                     advanced=True,
                     tooltip="Seed of that noise. No other random number depends on it.",
                 ),
+                *negative_inputs(),
             ],
             outputs=[
                 sockets.FaceEmbeds.Output(display_name="identity"),
@@ -177,6 +132,8 @@ class EncodeFace(io.ComfyNode):
         thorough: bool = False,
         negative_noise: float = 0.0,
         noise_seed: int = 0,
+        negative_identity: Any = None,
+        negative_weight: float = 0.5,
     ) -> io.NodeOutput:
         made = encode_references(
             as_analyzer(face_analyzer),
@@ -190,6 +147,7 @@ class EncodeFace(io.ComfyNode):
             settings=LookSettings(threshold, thorough),
             noise=negative_noise,
             noise_seed=noise_seed,
+            negative=negative_side(negative_identity, negative_weight),
         )
         picture = shown(cls, made.preview)
         return io.NodeOutput(made.identity, made.preview, made.report, ui=picture)
@@ -357,6 +315,7 @@ class MixIdentities(io.ComfyNode):
                     tooltip="Share of the second: 0 is the first alone, 1 the second alone.",
                 ),
                 combine_input(),
+                *negative_inputs(),
             ],
             outputs=[sockets.FaceEmbeds.Output(display_name="identity")],
         )
@@ -364,9 +323,17 @@ class MixIdentities(io.ComfyNode):
     @classmethod
     @told_on_node
     def execute(
-        cls, adapter: Any, first: Any, second: Any, amount: float, combine: str
+        cls,
+        adapter: Any,
+        first: Any,
+        second: Any,
+        amount: float,
+        combine: str,
+        negative_identity: Any = None,
+        negative_weight: float = 0.5,
     ) -> io.NodeOutput:
-        return io.NodeOutput(mix_identities(adapter, first, second, amount, combine))
+        negative = negative_side(negative_identity, negative_weight)
+        return io.NodeOutput(mix_identities(adapter, first, second, amount, combine, negative))
 
 
 NODES: list[type[io.ComfyNode]] = [

@@ -11,13 +11,20 @@ import folder_paths
 
 from ..instantid_core.checks import said, shown
 from ..instantid_core.errors import MissingFileError, WrongInputError
-from ..instantid_core.faces import FacePack, find_pack, pack_names
+from ..instantid_core.faces import (
+    DEFAULT_PACK,
+    FacePack,
+    find_pack,
+    find_recogniser,
+    pack_names,
+)
 from ..instantid_core.log import warn
 
 ADAPTERS = "instantid"
 ADAPTER_EXTENSIONS = {".bin", ".safetensors", ".pt", ".pth"}
 FACE_PACKS = "insightface"
 IDENTITIES = "instantid_identities"
+OWN_RECOGNISER = "face_analyzer"
 ADAPTER_NAMES = ("ip-adapter", "ip_adapter", "instantid")
 IDENTITYNET_NAMES = ("identitynet", "instantid", "instant_id", "instant-id", "controlnetmodel")
 OTHER_CONTROLNETS = ("depth", "canny", "openpose", "tile", "union")
@@ -163,6 +170,19 @@ def face_packs() -> list[str]:
 def face_pack(name: str) -> FacePack:
     """Return the files of a face pack; MissingFileError says where it was looked for."""
     return find_pack(name, face_pack_folders())
+
+
+def recognisers() -> list[str]:
+    """Return who may score likeness: the face analyzer's own, or that of another face pack."""
+    return [OWN_RECOGNISER, *(name for name in face_packs() if name != DEFAULT_PACK)]
+
+
+def recogniser_path(choice: str) -> Path | None:
+    """Return the file of another pack's recogniser, None for the analyzer's own.
+
+    Raises MissingFileError for a pack without one.
+    """
+    return None if choice == OWN_RECOGNISER else find_recogniser(choice, face_pack_folders())
 
 
 def face_pack_problem(name: str | None) -> bool | str:

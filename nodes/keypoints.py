@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..instantid_core.crops import checked_crop, on_crop
 from ..instantid_core.faces import THRESHOLD, as_analyzer
 from ..instantid_core.faces.finding import find_keypoints
 from ..instantid_core.faces.frames import ON_MISSING_FRAME
@@ -18,7 +19,7 @@ from ..instantid_core.host.hints import drawn
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
 from . import sockets
-from .faces import LIKE_TOOLTIP, look_inputs, pick_inputs
+from .face_inputs import LIKE_TOOLTIP, look_inputs, pick_inputs
 from .showing import shown, shown_keypoints
 
 FIT_TOOLTIP = (
@@ -200,6 +201,13 @@ class TransformKeypoints(io.ComfyNode):
                     optional=True,
                     tooltip="The faces. Left out: a standard face that looks into the camera.",
                 ),
+                sockets.FaceCrop.Input(
+                    "face_crop",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Bring keypoints of the whole picture onto this crop of it, from Crop "
+                    "Face, after all else.",
+                ),
             ],
             outputs=[sockets.FaceKeypoints.Output(display_name="keypoints")],
         )
@@ -214,11 +222,14 @@ class TransformKeypoints(io.ComfyNode):
         scale: float,
         rotate: float,
         keypoints: Any = None,
+        face_crop: Any = None,
     ) -> io.NodeOutput:
         source = standard_face() if keypoints is None else checked(keypoints)
         changed = transform(
             source, mirror=mirror, move_x=move_x, move_y=move_y, scale=scale, rotate=rotate
         )
+        if face_crop is not None:
+            changed = on_crop(changed, checked_crop(face_crop))
         return io.NodeOutput(changed, ui=shown_keypoints(cls, changed))
 
 

@@ -9,21 +9,25 @@ from comfy_api.latest import io
 from ..instantid_core.fitting import Fit
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
-from ..instantid_core.regions import FaceRegion, Outline, Shape
+from ..instantid_core.regions import OFFICIAL, FaceRegion, Outline, Shape
 from . import sockets
 from .keypoints import fit_input, size_inputs
 from .showing import shown
 
 
 def outline_inputs(
-    *, prefix: str = "", optional: bool = False, advanced: bool | None = None
+    *,
+    prefix: str = "",
+    optional: bool = False,
+    advanced: bool | None = None,
+    default: Outline = OFFICIAL,
 ) -> list[io.Input]:
     """How a face becomes a region; the same on every node that has it."""
     return [
         io.Combo.Input(
             f"{prefix}shape",
             options=[shape.value for shape in Shape],
-            default=Shape.BOX.value,
+            default=default.shape.value,
             optional=optional,
             advanced=advanced,
             tooltip="box: the box of the face, as in the official demos. ellipse: an ellipse "
@@ -31,7 +35,7 @@ def outline_inputs(
         ),
         io.Float.Input(
             f"{prefix}padding",
-            default=0.0,
+            default=default.padding,
             min=-0.4,
             max=3.0,
             step=0.01,
@@ -42,7 +46,7 @@ def outline_inputs(
         ),
         io.Float.Input(
             f"{prefix}feather",
-            default=0.0,
+            default=default.feather,
             min=0.0,
             max=3.0,
             step=0.01,

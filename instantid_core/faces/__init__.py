@@ -4,7 +4,7 @@ The only place that knows insightface and onnxruntime; both are imported at firs
 """
 
 from .analyzer import THRESHOLD, FaceAnalyzer, as_analyzer, open_analyzer
-from .packs import DEFAULT_PACK, FacePack, find_pack, pack_names
+from .packs import DEFAULT_PACK, FacePack, find_pack, find_recogniser, pack_names
 from .pick import PICKS, Pick, likeness, rank_faces
 from .records import FoundFace, Search
 from .runtime import AUTO, PROVIDERS
@@ -22,6 +22,7 @@ __all__ = [
     "Search",
     "as_analyzer",
     "find_pack",
+    "find_recogniser",
     "likeness",
     "open_analyzer",
     "pack_names",

@@ -26,10 +26,11 @@ from .onnx_signature import read_signature
 from .packs import FacePack
 from .recognisers import check_recogniser, file_sha256
 from .records import FoundFace, Search
-from .runtime import available_providers, import_package, open_session, wanted_providers
+from .runtime import AUTO, available_providers, import_package, open_session, wanted_providers
 
 THRESHOLD = 0.5  # insightface's own
 REMEMBERED = 4096  # passes, and embeddings: some 20 MB at most
+OTHERS = 2  # recognisers besides its own
 
 Embedding = NDArray[np.float32]  # (512,), raw, not normalised
 
@@ -51,6 +52,7 @@ class FaceAnalyzer:
         self._recogniser = recogniser
         self._passes: RecentlyUsed[Candidates] = RecentlyUsed(REMEMBERED)
         self._embeddings: RecentlyUsed[Embedding] = RecentlyUsed(REMEMBERED)
+        self._others: RecentlyUsed[FaceAnalyzer] = RecentlyUsed(OTHERS)
         self.calls = 0
         self.det_model = detector
         self.models = {"detection": detector, "recognition": recogniser}
@@ -128,6 +130,28 @@ class FaceAnalyzer:
                 return _embedding(made)
 
         return self._embeddings.get((key, kps.tobytes()), run).copy()
+
+    def with_recogniser(self, path: Path) -> FaceAnalyzer:
+        """Return an analyzer that finds the same faces and compares them by another recogniser.
+
+        Both remember in common what the detector found. A file is opened once, on what this
+        analyzer runs on. Raises WrongFileError for one that cannot be opened.
+        """
+
+        def run() -> FaceAnalyzer:
+            session = getattr(self._recogniser, "session", None)
+            providers = wanted_providers(AUTO, available_providers())
+            other = copy.copy(self)
+            other._recogniser = _open(
+                import_package("insightface.model_zoo").ArcFaceONNX,
+                path,
+                providers if session is None else session.get_providers(),
+            )
+            other._embeddings = RecentlyUsed(REMEMBERED)
+            other.models = {**self.models, "recognition": other._recogniser}
+            return other
+
+        return self._others.get((path, path.stat().st_mtime_ns), run)
 
     def get(
         self, img: NDArray[np.uint8], max_num: int = 0, det_metric: str = "default"

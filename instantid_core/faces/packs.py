@@ -52,6 +52,19 @@ def find_pack(name: str, roots: Sequence[Path]) -> FacePack:
     raise MissingFileError(_missing_text(name, roots, folders))
 
 
+def find_recogniser(name: str, roots: Sequence[Path]) -> Path:
+    """Return the recogniser of a pack, which needs no detector. Raises MissingFileError."""
+    folders = [f for f in _folders_with_onnx(roots) if _pack_name(f, roots) == name]
+    found = next(filter(None, (_first(folder, "is_recogniser") for folder in folders)), None)
+    if found is None:
+        places = ", ".join(map(str, folders)) or ", ".join(map(str, roots))
+        raise MissingFileError(
+            f"The face pack {readable(name)} has no recogniser of 112 x 112 to 512 numbers. Looked "
+            f"in {places}. Choose another one, or put its .onnx file there."
+        )
+    return found
+
+
 def _folders_with_onnx(roots: Sequence[Path]) -> Iterator[Path]:
     for root in dict.fromkeys(roots):
         for folder, inner, files in os.walk(root, followlinks=True):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..images import Picture
 from .records import FoundFace
@@ -31,10 +32,7 @@ def draw_preview(
     picture: (H, W, 3) BGR bytes, not changed. faces: in the order they are numbered, from 0.
     chosen: their numbers. note: a line at the bottom. largest: most pixels of the long side.
     """
-    height, width = picture.shape[:2]
-    longest = max(height, width)
-    scale = min(max(longest, SMALLEST), largest) / longest
-    canvas = _resized(picture, max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas, scale = _canvas(picture, largest)
     for number, face in enumerate(faces):
         if number not in chosen:
             _mark(canvas, face, scale, f"{number}: {face.score:.2f}", OTHER)
@@ -42,6 +40,23 @@ def draw_preview(
         _mark(canvas, faces[number], scale, f"{number}: {faces[number].score:.2f}", CHOSEN)
     if note:
         _write(canvas, note, 0, canvas.shape[0], LIGHT)
+    return canvas
+
+
+def draw_score(
+    picture: Picture, box: NDArray[np.float32] | None, text: str, largest: int = LARGEST
+) -> Picture:
+    """Return the picture at a size at which marks can be read, with a text and a face's box.
+
+    box: (4,) in pixels, or None.
+    """
+    canvas, scale = _canvas(picture, largest)
+    if box is not None:
+        left, top, right, bottom = (round(float(value) * scale) for value in box)
+        cv2, unit = import_package("cv2"), _unit(canvas)
+        cv2.rectangle(canvas, (left, top), (right, bottom), DARK, 6 * unit)
+        cv2.rectangle(canvas, (left, top), (right, bottom), CHOSEN, 4 * unit)
+    _write(canvas, text, 0, canvas.shape[0], LIGHT if box is None else CHOSEN)
     return canvas
 
 
@@ -56,6 +71,14 @@ def same_size(previews: Sequence[Picture]) -> list[Picture]:
     """Return previews of the first one's size, so that they make one batch; black fills up."""
     height, width = previews[0].shape[:2]
     return [_fitted(preview, width, height) for preview in previews]
+
+
+def _canvas(picture: Picture, largest: int) -> tuple[Picture, float]:
+    """Return a copy at the size of a preview, and how much larger than the picture it is."""
+    height, width = picture.shape[:2]
+    longest = max(height, width)
+    scale = min(max(longest, SMALLEST), largest) / longest
+    return _resized(picture, max(1, round(width * scale)), max(1, round(height * scale))), scale
 
 
 def _fitted(preview: Picture, width: int, height: int) -> Picture:

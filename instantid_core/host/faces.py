@@ -54,11 +54,13 @@ def encode_references(
     settings: LookSettings = AS_USUAL,
     noise: float = 0.0,
     noise_seed: int = 0,
+    negative: Tensor | None = None,
 ) -> EncodedFace:
     """Find the person in each reference, combine, and encode for an adapter.
 
     combine: one of embeddings.COMBINES. on_missing: one of references.ON_MISSING. noise: 0..1 of
-    uniform noise as the negative embedding; 0 is the published method.
+    uniform noise in the negative embedding. negative: (512,), what else stands there. 0 and None
+    are the published method.
 
     Raises NoFaceError, WrongInputError.
     """
@@ -76,17 +78,45 @@ def encode_references(
         reason = f"Encode Face found nobody. {found.problem}"
         warn(f"The graph runs without this identity. {reason}")
         return EncodedFace(NoIdentity(reason), found.preview, found.report)
-    negative = negative_noise(face, noise, noise_seed) if noise else None
+    if noise:
+        negative = _sum(negative_noise(face, noise, noise_seed), negative)
     return EncodedFace(encode_identity(adapter, face, negative), found.preview, found.report)
 
 
+def negative_side(identity: object, weight: float) -> Tensor | None:
+    """Return the embedding between zeros (weight 0) and an identity's face (1): (512,) or None.
+
+    identity: what a FACE_EMBEDS socket brought; None and a bypassed one give None. Raises
+    WrongInputError.
+    """
+    if isinstance(identity, NoIdentity):
+        note_problem(f"No negative identity is used. {identity.reason}")
+        return None
+    weight = checks.number(weight, "negative_weight")
+    if identity is None or weight == 0:
+        return None
+    return (
+        mean_of_references(checked_identity(identity, "negative_identity").face_embedding) * weight
+    )
+
+
+def _sum(one: Tensor, other: Tensor | None) -> Tensor:
+    return one if other is None else one + other
+
+
 def mix_identities(
-    adapter: Adapter, first: object, second: object, amount: float, combine: str = MEAN
+    adapter: Adapter,
+    first: object,
+    second: object,
+    amount: float,
+    combine: str = MEAN,
+    negative: Tensor | None = None,
 ) -> Identity | NoIdentity:
     """Return the identity between two, encoded for an adapter.
 
     first, second: what FACE_EMBEDS sockets brought. amount: 0 is the first, 1 the second. A
-    bypassed one gives a bypassed mix. References kept apart are combined first.
+    bypassed one gives a bypassed mix. References kept apart are combined first. negative: (512,),
+    what stands on the negative side besides the two's own.
 
     Raises WrongInputError.
     """
@@ -100,8 +130,8 @@ def mix_identities(
     faces = torch.stack([mean_of_references(one.face_embedding) for one in (a, b)])  # (2,512)
     negatives = torch.stack([mean_of_references(one.negative_embedding) for one in (a, b)])
     face = combine_embeddings(faces, weights, combine)
-    negative = combine_embeddings(negatives, weights)
-    return encode_identity(adapter, face, negative if negative.any() else None)
+    both = _sum(combine_embeddings(negatives, weights), negative)
+    return encode_identity(adapter, face, both if both.any() else None)
 
 
 def load_identity(adapter: Adapter, path: Path) -> Identity:

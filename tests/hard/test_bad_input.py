@@ -15,6 +15,7 @@ import pytest
 import torch
 from faithful_instantid.devtools.comfy_server import default_comfyui, standin_models
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
+from faithful_instantid.instantid_core.crops import CropSettings, plan_crops
 from faithful_instantid.instantid_core.errors import InstantIDError
 from faithful_instantid.instantid_core.faces import Pick, find_pack, open_analyzer
 from faithful_instantid.instantid_core.faces.references import references_of
@@ -36,7 +37,13 @@ NODES = {
     node.define_schema().node_id: node
     for node in asyncio.run(asyncio.run(faithful_instantid.comfy_entrypoint()).get_node_list())
 }
-PLACED = {"width": 256, "height": 256, "file": "ip-adapter.bin", "instantid_file": "ip-adapter.bin"}
+PLACED = {
+    "long_side": 64,
+    "width": 256,
+    "height": 256,
+    "file": "ip-adapter.bin",
+    "instantid_file": "ip-adapter.bin",
+}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +88,7 @@ def good(
         "MASK": torch.full((1, 64, 64), 0.5),
         "FACE_EMBEDS": identity,
         "FACE_KEYPOINTS": face,
+        "FACE_CROP": plan_crops(face, PHOTO, "largest", 0, CropSettings(long_side=64)),
         "IID_FACE_REFERENCES": references_of(PHOTO, "", Pick()),
         "IID_PEOPLE": with_person(None, identity, face, None, PersonSettings("left_to_right")),
         "IID_LAYER_WEIGHTS": LayerWeights.of_parts(1.0, 0.5, 1.0),
@@ -119,7 +127,7 @@ def run(good: Any, official: dict[str, torch.Tensor], tiny_model: Any) -> Run:
         inputs = {
             wanted.id: good(node, wanted)
             for wanted in NODES[node].define_schema().inputs
-            if not wanted.optional or wanted.id == "keypoints"
+            if not wanted.optional or wanted.id in ("keypoints", "identity")
         }
         try:
             return use(NODES[node].execute(**{**inputs, **changed}).result or ())

@@ -11,19 +11,20 @@ import torch
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import references_of
 from faithful_instantid.instantid_core.fitting import Fit
-from faithful_instantid.instantid_core.host.faces import mix_identities
 from faithful_instantid.instantid_core.host.hints import drawn
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
     carry_person,
 )
 
+from . import finish_inputs
 from .input_world import Blind, Case, Inputs, NodeCases, given, of
 from .node_cores import (
     adapter_on,
     both_on,
     curve_made,
     face_encoded,
+    identities_mixed,
     identitynet_on,
     keypoints_found,
     layers_made,
@@ -49,6 +50,10 @@ SIZE = {"width": Case(192), "height": Case(256)}
 LOOK = {
     "threshold": Case(0.95),
     "thorough": Case(True, given(image=of("one_small"), pick="top_to_bottom")),
+}
+NEGATIVE = {
+    "negative_identity": Case(of("bob")),
+    "negative_weight": Case(0.9, given(negative_identity=of("bob"))),
 }
 OLD_SOCKETS = {
     "instantid": Case(of("other_adapter")),
@@ -93,6 +98,7 @@ NODES: dict[str, NodeCases] = {
             **LOOK,
             "negative_noise": Case(0.7),
             "noise_seed": Case(2),
+            **NEGATIVE,
         },
     ),
     "IID_FaceReference": NodeCases(
@@ -115,15 +121,14 @@ NODES: dict[str, NodeCases] = {
     "IID_MixIdentities": NodeCases(
         given(adapter=of("adapter"), first=of("identity"), second=of("other_identity"),
               amount=0.3, combine="mean"),
-        lambda w, **i: (
-            mix_identities(i["adapter"], i["first"], i["second"], i["amount"], i["combine"]),
-        ),
+        identities_mixed,
         {
             "adapter": Case(of("other_adapter")),
             "first": Case(of("ann")),
             "second": Case(of("ann")),
             "amount": Case(0.7),
             "combine": Case("norm_kept_mean"),
+            **NEGATIVE,
         },
     ),
     "IID_FaceKeypoints": NodeCases(
@@ -158,6 +163,7 @@ NODES: dict[str, NodeCases] = {
             "scale": Case(0.7),
             "rotate": Case(25.0),
             "keypoints": Case(of("other_face")),
+            "face_crop": Case(of("crop_of_face")),
         },
     ),
     "IID_PlaceKeypoints": NodeCases(
@@ -369,4 +375,5 @@ NODES: dict[str, NodeCases] = {
         },
         of_conditioning,
     ),
+    **finish_inputs.NODES,
 }  # fmt: skip

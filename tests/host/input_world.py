@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
 from faithful_instantid.instantid_core import host
+from faithful_instantid.instantid_core.crops import CropSettings, plan_crops
 from faithful_instantid.instantid_core.errors import InstantIDError
 from faithful_instantid.instantid_core.faces import FaceAnalyzer, FoundFace
 from faithful_instantid.instantid_core.faces.pick import make_pick
@@ -24,6 +25,7 @@ from faithful_instantid.instantid_core.host.people import (
     with_person,
 )
 from faithful_instantid.instantid_core.images import Picture
+from faithful_instantid.instantid_core.keypoints import FacePoints, Keypoints
 from faithful_instantid.instantid_core.regions import Outline
 from faithful_instantid.instantid_core.weighting import LayerWeights, parse_curve
 
@@ -75,6 +77,13 @@ class World:
         ann, bob = DrawnFace(150, 200, 210, 4, 1), DrawnFace(450, 190, 160, -8, 2)
         self.group = photo(ann, bob)
         self.other_group = photo(dataclasses.replace(ann, person=5), bob)
+        faces = tuple(FacePoints(face.kps, face.box) for face in (ann, bob))
+        self.group_faces = Keypoints(600, 400, (faces,))
+        self.moved_faces = transform(self.group_faces, move_x=0.02, rotate=5)
+        self.face_crop, self.other_face_crop = (
+            plan_crops(self.group_faces, self.group, "left_to_right", n, CropSettings(long_side=96))
+            for n in (0, 1)
+        )
         self.empty = photo()
         far = DrawnFace(2500, 300, 60, 9, 2)  # only a thorough look finds it
         self.one_small = photo(DrawnFace(600, 500, 700, 9, 1), far, width=3000, height=1000)
@@ -83,6 +92,8 @@ class World:
         self.other_positive = [[self.positive[0][0] * 1.2, self.positive[0][1]]]
         self.other_negative = [[self.negative[0][0] * 0.7, self.negative[0][1]]]
         self.face = place(standard_face(), 200, 120, 0.45, 0.5, 0.6)  # wide: crop is not pad
+        blank = torch.zeros(1, 120, 200, 3)
+        self.crop_of_face = plan_crops(self.face, blank, "largest", 0, CropSettings(long_side=64))
         self.other_face = transform(self.face, move_x=0.1, rotate=30)
         self.two_faces = dataclasses.replace(
             self.face,

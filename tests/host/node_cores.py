@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from faithful_instantid.instantid_core import host
+from faithful_instantid.instantid_core.crops import on_crop
 from faithful_instantid.instantid_core.faces.finding import find_keypoints
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import LookSettings, references_of
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face, transform
-from faithful_instantid.instantid_core.host.faces import encode_references, watched
+from faithful_instantid.instantid_core.host.faces import (
+    encode_references,
+    mix_identities,
+    watched,
+)
 from faithful_instantid.instantid_core.host.identitynet import IdentityNet
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
@@ -49,12 +54,24 @@ def face_encoded(world: World, **i: Any) -> Any:
         settings=LookSettings(i.get("threshold", 0.5), i.get("thorough", False)),
         noise=i.get("negative_noise", 0.0),
         noise_seed=i.get("noise_seed", 0),
+        negative=against(i),
     )
     return made.identity, made.preview, made.report
 
 
-def moved(world: World, keypoints: Any = None, **numbers: Any) -> Any:
-    return (transform(standard_face() if keypoints is None else keypoints, **numbers),)
+def against(i: Inputs) -> Any:
+    other, weight = i.get("negative_identity"), i.get("negative_weight", 0.5)
+    return None if other is None else other.face_embedding * weight
+
+
+def identities_mixed(world: World, **i: Any) -> Any:
+    given = (i["adapter"], i["first"], i["second"], i["amount"], i["combine"])
+    return (mix_identities(*given, against(i)),)
+
+
+def moved(world: World, keypoints: Any = None, face_crop: Any = None, **numbers: Any) -> Any:
+    made = transform(standard_face() if keypoints is None else keypoints, **numbers)
+    return (made if face_crop is None else on_crop(made, face_crop),)
 
 
 def placed(world: World, keypoints: Any = None, **i: Any) -> Any:
