@@ -2,7 +2,18 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import apply, faces, folders, keypoints, legacy, loaders, people, regions, weighting
+from . import (
+    apply,
+    examples,
+    faces,
+    folders,
+    keypoints,
+    legacy,
+    loaders,
+    people,
+    regions,
+    weighting,
+)
 
 __all__ = ["FaithfulInstantID", "folders"]
 
@@ -14,6 +25,8 @@ class FaithfulInstantID(ComfyExtension):
 
     async def on_load(self) -> None:
         await legacy.register_replacements()
+        examples.lay_out_photos()
+        examples.register_links()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for module in MODULES for node in module.NODES] + legacy.free_nodes()

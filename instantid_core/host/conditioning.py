@@ -90,8 +90,8 @@ class _How:
         curve: WeightCurve | None,
     ) -> _How:
         """Return what was connected, if it is what was wanted. Raises WrongInputError."""
-        layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
-        curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
+        layers = checks.part(LayerWeights, layers, "layer_weights", "Layer Weights for InstantID")
+        curve = checks.part(WeightCurve, curve, "weight_curve", "Weight Curve for InstantID")
         number = checks.number(strength, "strength")
         window = Window.checked(start_percent, end_percent)
         return cls(number, window, masks.checked(mask), fit, layers, curve)
