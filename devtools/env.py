@@ -308,6 +308,22 @@ def ensure_browser() -> Path:
     return found
 
 
+def ensure_frontend(version: str) -> Path:
+    """Return the folder of a ComfyUI frontend from PyPI; `newest` is the newest that is there.
+
+    ComfyUI takes it with --front-end-root, instead of the one that its requirements name.
+    """
+    wanted = "" if version == "newest" else f"=={version}"
+    folder = STATE / "frontends" / version
+    inside = folder / "comfyui_frontend_package" / "static"
+    if version == "newest" or not (inside / "index.html").is_file():
+        with only_one_at_a_time(f"frontend-{version}"):
+            shutil.rmtree(folder, ignore_errors=True)
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            run(*pip, "--no-deps", "--target", folder, f"comfyui-frontend-package{wanted}")
+    return inside
+
+
 def find_browser() -> Path | None:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next((Path(path) for path in map(shutil.which, names) if path), None)

@@ -6,9 +6,11 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from example_files import LINK_NAME
+
 # Graph units. A column is a coloured group; its nodes stand one below the other.
 # The Vue renderer draws the nodes of packs taller than the classic one, by `packExtra`.
-LAYOUT = {"gap": 40, "margin": 20, "title": 40, "columnGap": 40, "packExtra": 30}
+LAYOUT = {"gap": 40, "margin": 20, "title": 40, "columnGap": 40, "packExtra": 40}
 # Room below the widgets for what a node shows once it has run: a text, and a picture.
 TEXT, PICTURE = 70, 290
 SHOWING = (
@@ -62,6 +64,7 @@ class Graph:
     title: str
     groups: list[dict[str, Any]] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
+    shown: dict[str, Any] = field(default_factory=dict)  # by ComfyUI's app mode
 
     def column(self, title: str) -> None:
         colour = COLOURS[len(self.groups) % len(COLOURS)]
@@ -97,6 +100,21 @@ class Graph:
 
     def note(self, text: str, height: int = 200, width: int = 340) -> None:
         self.add("MarkdownNote", title="Read me", box=(width, height), text=text.strip())
+
+    def app(self, inputs: tuple[tuple[Node, str], ...], outputs: tuple[Node, ...]) -> None:
+        """Open in ComfyUI's app mode, with these widgets and the pictures of these nodes."""
+        self.shown = {
+            "inputs": [[int(node.key), widget] for node, widget in inputs],
+            "outputs": [int(node.key) for node in outputs],
+        }
+
+    def extra(self) -> dict[str, Any]:
+        """Return the workflow's `extra`: its name in links, and what the app mode shows.
+
+        The keys of nodes are the numbers that the frontend gives them, in the order of adding.
+        """
+        app = {"linearMode": True, "linearData": self.shown} if self.shown else {}
+        return {LINK_NAME: self.name, **app}
 
     def spec(self) -> dict[str, Any]:
         """Return what frontend.js builds from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from example_dsl import Graph, Node, Output
@@ -13,6 +14,10 @@ IDENTITYNET = "instantid-identitynet.safetensors"
 DEPTHNET = "diffusers_xl_depth_full.safetensors"
 LIGHTNING = "sdxl_lightning_4step_lora.safetensors"
 PHOTO = "example.png"  # the one picture that a fresh ComfyUI has in its input folder
+# What the pack puts beside it: see devtools/make_photos.py.
+WOMAN, OFFICER, TWO, STYLE, DEPTH = (
+    f"instantid-example-{name}.jpg" for name in ("astronaut", "officer", "two", "style", "depth")
+)
 HUB = "https://huggingface.co"
 NEGATIVE = "lowres, blurry, deformed, disfigured, watermark, text, frame"
 PORTRAIT = "film noir portrait, man in a trench coat, rain, street lamp, high contrast"
@@ -40,16 +45,7 @@ LIGHTNING_FILE = model_file(
     LIGHTNING, f"ByteDance/SDXL-Lightning/resolve/main/{LIGHTNING}", "loras"
 )
 
-MODELS_NOTE = """
-**Files this workflow needs**
-
-- **models/checkpoints**: any SDXL checkpoint
-- **models/controlnet**: IdentityNet
-- **models/instantid**: [ip-adapter.bin](https://huggingface.co/InstantX/InstantID)
-- **models/insightface/models/antelopev2**: the face models
-
-The README of the pack says where each one comes from.
-"""
+MODELS_NOTE = Path(__file__).with_name("models_note.md").read_text(encoding="utf-8")
 
 
 class Kit:
@@ -62,7 +58,7 @@ class Kit:
         add = self.graph.add
         self.graph.column("Models")
         if note:
-            self.graph.note(MODELS_NOTE, height=230)
+            self.graph.note(MODELS_NOTE, height=620, width=380)
         self.checkpoint = add(
             "CheckpointLoaderSimple", models=CHECKPOINT_FILE, ckpt_name=CHECKPOINT
         )
@@ -75,8 +71,8 @@ class Kit:
         )
         self.control_net = self.adapter["control_net"]
 
-    def photo(self, title: str = "Face photo") -> Node:
-        return self.graph.add("LoadImage", title=title, image=PHOTO)
+    def photo(self, title: str = "Face photo", image: str = WOMAN) -> Node:
+        return self.graph.add("LoadImage", title=title, image=image)
 
     def encode(self, image: Output, **inputs: Any) -> Node:
         return self.graph.add(
@@ -206,8 +202,37 @@ photo? **pick** chooses whose face it is.
     return graph
 
 
+def app() -> Graph:
+    """Photo, prompt, likeness, seed: what ComfyUI's app mode shows, and a graph where it is not."""
+    kit = Kit("instantid_app", "Portrait as an app for phones")
+    graph = kit.graph
+    graph.column("Photo and prompt")
+    photo = kit.photo("Photo")
+    kit.models(note=False)
+    kit.prompt(PORTRAIT, 832, 1216)
+    graph.column("Face")
+    graph.note(MODELS_NOTE, height=620, width=380)
+    identity = kit.encode(photo["IMAGE"])
+    keypoints = kit.keypoints(photo["IMAGE"])
+    graph.column("InstantID")
+    applied = kit.apply(identity["identity"], keypoints["keypoints"])
+    graph.column("Picture")
+    sampled = kit.sample(applied["MODEL"], applied, control_after_generate="randomize")
+    saved = kit.save(sampled)
+    graph.app(
+        inputs=(
+            (photo, "image"),
+            (kit.positive, "text"),
+            (applied, "weight"),
+            (sampled, "seed"),
+        ),
+        outputs=(saved,),
+    )
+    return graph
+
+
 def separate_nodes() -> Graph:
-    kit = Kit("instantid_separate_nodes", "Adapter and IdentityNet as separate nodes")
+    kit = Kit("instantid_separate_nodes", "Adapter and IdentityNet apart")
     graph = kit.graph
     kit.models()
     graph.column("Face")
@@ -243,7 +268,7 @@ Neither is confined to the face here; connect *Face Region Mask* to **mask** for
 
 
 def pose_photo() -> Graph:
-    kit = Kit("instantid_pose_photo", "The face of one photo, the pose of another")
+    kit = Kit("instantid_pose_photo", "Pose from another photo")
     graph = kit.graph
     kit.models()
     graph.column("Face")
@@ -257,7 +282,7 @@ be on it. Its shape may differ from the picture's: **fit** on *Apply InstantID* 
 """,
         height=150,
     )
-    pose = kit.photo("Where: pose photo")
+    pose = kit.photo("Where: pose photo", OFFICER)
     keypoints = kit.keypoints(pose["IMAGE"])
     graph.column("Prompt")
     kit.prompt("astronaut on the moon, waist up, earth in the sky, photo", 1216, 832)
@@ -269,7 +294,7 @@ be on it. Its shape may differ from the picture's: **fit** on *Apply InstantID* 
 
 
 def own_pose() -> Graph:
-    kit = Kit("instantid_own_pose", "A pose of your own, without a photo")
+    kit = Kit("instantid_own_pose", "Pose without a photo")
     graph = kit.graph
     kit.models()
     graph.column("Face")
@@ -313,7 +338,7 @@ def two_people() -> Graph:
     kit.models()
     graph.column("Who")
     left = kit.photo("Person on the left")
-    right = kit.photo("Person on the right")
+    right = kit.photo("Person on the right", OFFICER)
     graph.column("Where")
     graph.note(
         """
@@ -322,7 +347,7 @@ the left, the second the next; **order** and **index** choose another one.
 """,
         height=110,
     )
-    pose = kit.photo("Pose photo with two faces")
+    pose = kit.photo("Pose photo with two faces", TWO)
     graph.column("People")
     people: dict[str, Output] = {}
     for title, portrait in (("Left", left), ("Right", right)):
@@ -356,12 +381,12 @@ person's node.
 
 
 def regional_prompts() -> Graph:
-    kit = Kit("instantid_regional_prompts", "A prompt and a person for each half")
+    kit = Kit("instantid_regional_prompts", "Two people with a prompt each")
     graph = kit.graph
     kit.models()
     graph.column("Who")
     left = kit.encode(kit.photo("Person on the left")["IMAGE"])
-    right = kit.encode(kit.photo("Person on the right")["IMAGE"])
+    right = kit.encode(kit.photo("Person on the right", OFFICER)["IMAGE"])
     graph.column("Prompts")
     kit.prompt("a person in a blue suit on a park bench, autumn, photo", 1216, 832)
     other = graph.add(
@@ -413,7 +438,7 @@ Places and poses are left to the prompts; *Apply IdentityNet* on both adds them.
 
 
 def several_references() -> Graph:
-    kit = Kit("instantid_several_references", "One person, several photos")
+    kit = Kit("instantid_several_references", "Likeness from several photos")
     graph = kit.graph
     kit.models()
     graph.column("Photos")
@@ -441,7 +466,7 @@ enough; a bad photo spoils more than it adds. *Encode Face* takes the mean of th
 
 
 def depth() -> Graph:
-    kit = Kit("instantid_depth", "IdentityNet beside a depth ControlNet")
+    kit = Kit("instantid_depth", "Depth beside InstantID")
     graph = kit.graph
     kit.models()
     depthnet = graph.add(
@@ -462,7 +487,7 @@ white. The keypoints come from the photo that the depth map was made of, so that
         height=140,
     )
     scene = kit.photo("Photo of the scene")
-    depth_map = kit.photo("Depth map of that photo")
+    depth_map = kit.photo("Depth map of that photo", DEPTH)
     keypoints = kit.keypoints(scene["IMAGE"])
     graph.column("Prompt")
     kit.prompt("medieval knight in a great hall, torches, photo", 832, 1216)
@@ -496,45 +521,56 @@ alone. Their order does not matter.
     return graph
 
 
-def style_with_ipadapter() -> Graph:
-    kit = Kit("instantid_style_ipadapter", "Style of a picture: the place for IPAdapter")
+def style() -> Graph:
+    kit = Kit("instantid_style_ipadapter", "Style of a picture")
     graph = kit.graph
     kit.models()
     graph.column("Style")
-    style = kit.photo("Picture whose style you want")
-    graph.add("PreviewImage", title="Style picture (to IPAdapter)", images=style["IMAGE"])
+    style = kit.photo("Picture whose style you want", STYLE)
+    scaled = graph.add(
+        "ImageScale",
+        image=style["IMAGE"],
+        upscale_method="lanczos",
+        width=1024,
+        height=1024,
+        crop="center",
+    )
+    latent = graph.add("VAEEncode", pixels=scaled["IMAGE"], vae=kit.checkpoint["VAE"])
     graph.note(
         """
-**The place for IPAdapter.** This workflow opens without it. To use a picture's style:
+Sampling begins in this picture: its colours, light and brush strokes stay, its things do not.
 
-1. Install *ComfyUI_IPAdapter_plus* and its SDXL models.
-2. Add *IPAdapter Unified Loader* (preset PLUS) and *IPAdapter Advanced* here.
-3. Lead the checkpoint's MODEL through both, and the IPAdapter's MODEL into *Apply InstantID*.
-4. Connect the style picture to **image**; weight type *style transfer*, weight 0.6 to 1.
-
-Both work on the same layers and add up; which comes first does not matter. A style LoRA goes to
-the same place.
+More of it: **denoise** of the sampler down to 0.75. Less: up to 0.95. Say the style in the prompt
+as well. A style LoRA goes between *Load Checkpoint* and *Apply InstantID*.
 """,
-        height=330,
-        width=380,
+        height=170,
     )
     graph.column("Face")
     photo = kit.photo()
     identity = kit.encode(photo["IMAGE"])
     keypoints = kit.keypoints(photo["IMAGE"])
     graph.column("Prompt")
-    kit.prompt("woodcut print of a sailor, bold black lines, two colours on rough paper")
+    kit.prompt("woman in a field at sunset, thick oil paint, short brush strokes", latent=False)
     graph.column("InstantID")
-    applied = kit.apply(identity["identity"], keypoints["keypoints"], weight=0.7, strength=0.7)
+    applied = kit.apply(
+        identity["identity"],
+        keypoints["keypoints"],
+        weight=0.7,
+        strength=0.7,
+        end_percent=0.85,
+    )
     graph.note(
         """
-With **face_region** on, the style is free everywhere outside the face. For a strong style lower
-**weight** and **strength** to 0.6 or 0.7.
+The last steps are the style's alone: **end_percent** is 0.85. With **face_region** on, the style is
+free everywhere outside the face. For a strong style lower **weight** and **strength** to 0.6.
+
+**IPAdapter** copies a style more closely. With *ComfyUI_IPAdapter_plus*: lead the checkpoint's
+MODEL through its nodes and then into *Apply InstantID*. Both work on the same layers and add up.
 """,
-        height=110,
+        height=240,
     )
     graph.column("Picture")
-    kit.save(kit.sample(applied["MODEL"], applied))
+    kit.save(kit.sample(applied["MODEL"], applied, latent_image=latent["LATENT"], denoise=0.88))
     return graph
 
 
@@ -546,7 +582,7 @@ def img2img() -> Graph:
     photo = kit.photo("Who: face photo")
     identity = kit.encode(photo["IMAGE"])
     graph.column("Picture to repaint")
-    source = kit.photo("Picture to repaint")
+    source = kit.photo("Picture to repaint", OFFICER)
     scaled = graph.add(
         "ImageScale",
         image=source["IMAGE"],
@@ -576,14 +612,14 @@ one was.
 
 
 def inpaint_face() -> Graph:
-    kit = Kit("instantid_inpaint_face", "Exchange the face in a picture")
+    kit = Kit("instantid_inpaint_face", "Face swap in a picture")
     graph = kit.graph
     kit.models()
     graph.column("Face")
     photo = kit.photo("Who: face photo")
     identity = kit.encode(photo["IMAGE"])
     graph.column("Picture")
-    source = kit.photo("Picture with the face to exchange")
+    source = kit.photo("Picture with the face to exchange", OFFICER)
     scaled = graph.add(
         "ImageScale",
         image=source["IMAGE"],
@@ -632,7 +668,7 @@ The face should fill a good part of the picture: crop far shots first.
 
 
 def lightning() -> Graph:
-    kit = Kit("instantid_lightning", "Four steps with Lightning (or LCM)")
+    kit = Kit("instantid_lightning", "Four steps with Lightning")
     graph = kit.graph
     kit.models()
     fast = graph.add(
@@ -671,7 +707,7 @@ Fast models want little guidance: **cfg** 1 to 1.5. At **cfg** 1 the negative pr
 
 
 def hires() -> Graph:
-    kit = Kit("instantid_hires", "A second pass at 1.5 times the size")
+    kit = Kit("instantid_hires", "Larger in a second pass")
     graph = kit.graph
     kit.models()
     graph.column("Face")
@@ -720,16 +756,17 @@ def all_graphs() -> list[Graph]:
 
     makers = (
         basic,
-        separate_nodes,
+        app,
         pose_photo,
         own_pose,
         two_people,
         regional_prompts,
         several_references,
-        depth,
-        style_with_ipadapter,
-        img2img,
         inpaint_face,
+        img2img,
+        style,
+        depth,
+        separate_nodes,
         lightning,
         hires,
         *finish_graphs.MAKERS,
@@ -754,7 +791,7 @@ def portrait_blueprint() -> Blueprint:
     kit = Kit("Portrait from one photo", "Portrait from one photo")
     graph = kit.graph
     graph.column("Photo")
-    photo = kit.photo()
+    photo = kit.photo(image=PHOTO)
     kit.models(note=False)
     graph.column("Face")
     identity = kit.encode(photo["IMAGE"])

@@ -295,7 +295,8 @@
 
   /** Titles of the blueprints in the node library. */
   function blueprints() {
-    return store('subgraph').subgraphBlueprints.map((entry) => entry.display_name)
+    const all = store('nodeDef').nodeDefs
+    return all.filter((entry) => entry.name.startsWith('SubgraphBlueprint.')).map((entry) => entry.display_name)
   }
 
   /** Put a blueprint between a photo and Save Image on an empty canvas. */

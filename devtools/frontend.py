@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FLAGS = (
@@ -40,6 +38,8 @@ SETTINGS = {
 LIMIT_MS = 90_000  # of one wait in the page: machines may be busy
 # ComfyUI's own 500 templates cost more time than all the rest of the page; none is looked at.
 CORE_TEMPLATES = re.compile(r"/templates/index[^/]*\.json")
+# Where a help page is shown: by the frontends up to 1.47, and by later ones.
+HELP = ".node-help-content :is(.markdown-content, .comfy-markdown-content)"
 RENDERERS = ("classic", "vue")
 
 
@@ -101,7 +101,7 @@ class Frontend:
         """Open the help of a node with its info button; return its text and pictures' widths."""
         self.call("select", type)
         self.page.get_by_test_id("info-button").click()
-        content = self.page.locator(".node-help-content .markdown-content")
+        content = self.page.locator(HELP)
         content.locator("h1").first.wait_for()
         pictures = content.locator("img")
         widths = [
@@ -136,14 +136,6 @@ def open_frontend(url: str, width: int = 1600, height: int = 1000) -> Iterator[F
             yield Frontend(page, url)
         finally:
             browser.close()
-
-
-def photograph(frontend: Frontend) -> Image.Image:
-    """Return a picture of the open graph alone, without the interface around it."""
-    clip = frontend.call("bare", True)
-    image = Image.open(io.BytesIO(frontend.page.screenshot(clip=clip))).convert("RGB")
-    frontend.call("bare", False)
-    return image
 
 
 def post(url: str, body: Any) -> None:

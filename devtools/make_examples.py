@@ -1,8 +1,8 @@
 """Make the example workflows with ComfyUI's real frontend; refresh.py calls this.
 
-Builds every workflow of `example_graphs.py` in the page, and writes for each the UI form and a
-thumbnail to example_workflows/, the API form to example_workflows/api/. Then makes the contact
-sheet docs/images/examples.jpg and the blueprint in subgraphs/.
+Builds every workflow of `example_graphs.py` in the page, and writes for each the UI form to
+example_workflows/, the API form to example_workflows/api/. Then makes the blueprint in subgraphs/.
+The thumbnails are make_cards.py's.
 """
 
 from __future__ import annotations
@@ -15,19 +15,12 @@ from typing import Any
 
 import example_graphs
 from example_dsl import NAMESPACE, Graph
-from frontend import Frontend, photograph
-from pictures import keep_or_save
-from PIL import Image, ImageDraw, ImageFont
+from frontend import Frontend
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "example_workflows"
 BLUEPRINTS = ROOT / "subgraphs"
 RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-SHEET = ROOT / "docs" / "images" / "examples.jpg"
-WINDOW = {"width": 2400, "height": 1350}  # pixels of the page for pictures of whole graphs
-PAPER = (24, 24, 27)
-INK = (230, 230, 230)
-CARD = 640  # pixels: the template browser shows square cards
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -36,47 +29,21 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def tidy(workflow: dict[str, Any]) -> dict[str, Any]:
-    """Drop what depends on this machine: the view and the frontend's version."""
+def tidy(workflow: dict[str, Any], graph: Graph) -> dict[str, Any]:
+    """Put our own `extra` in place of what depends on this machine: the view, the version."""
     kept = {key: value for key, value in workflow.items() if key != "extra"}
-    kept["extra"] = {}
-    return kept
+    return {**kept, "extra": graph.extra()}
 
 
-def card(image: Image.Image, title: str) -> Image.Image:
-    """Set a graph's picture and its title on a square card."""
-    paper = Image.new("RGB", (CARD, CARD), PAPER)
-    room = CARD - 40
-    image = image.copy()
-    image.thumbnail((room, room - 80), Image.Resampling.LANCZOS)
-    paper.paste(image, ((CARD - image.width) // 2, 90 + (CARD - 110 - image.height) // 2))
-    font = ImageFont.load_default(30)
-    ImageDraw.Draw(paper).text((CARD // 2, 50), title, INK, font, anchor="mm")
-    return paper
+def file_name(number: int, graph: Graph) -> str:
+    """Return an example's file name without its ending: the title of its card in ComfyUI."""
+    return f"{number:02} {graph.title}"
 
 
-def contact_sheet(pictures: list[tuple[str, Image.Image]]) -> Image.Image:
-    """Set all graphs on one sheet, three in a row, each under its title."""
-    width, height, columns = 620, 400, 3
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (width * columns, height * rows), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for index, (title, image) in enumerate(pictures):
-        left, top = index % columns * width, index // columns * height
-        draw.text((left + width // 2, top + 30), title, INK, ImageFont.load_default(24), "mm")
-        small = image.copy()
-        small.thumbnail((width - 30, height - 70), Image.Resampling.LANCZOS)
-        sheet.paste(small, (left + (width - small.width) // 2, top + 55))
-    return sheet
-
-
-def make(frontend: Frontend, graph: Graph) -> Image.Image:
+def make(frontend: Frontend, graph: Graph, name: str) -> None:
     forms = frontend.call("build", graph.spec())
-    write_json(FOLDER / f"{graph.name}.json", tidy(forms["workflow"]))
+    write_json(FOLDER / f"{name}.json", tidy(forms["workflow"], graph))
     write_json(FOLDER / "api" / f"{graph.name}.json", forms["api"])
-    image = photograph(frontend)
-    keep_or_save(card(image, graph.title), FOLDER / f"{graph.name}.jpg", quality=85)
-    return image
 
 
 def make_blueprint(frontend: Frontend) -> None:
@@ -97,10 +64,18 @@ def make_blueprint(frontend: Frontend) -> None:
 
 
 def update(frontend: Frontend, only: set[str]) -> None:
-    """Make every example, the blueprint and the contact sheet; or the named examples alone."""
-    frontend.page.set_viewport_size(WINDOW)
-    graphs = [graph for graph in example_graphs.all_graphs() if not only or graph.name in only]
-    pictures = [(graph.title, make(frontend, graph)) for graph in graphs]
+    """Make every example and the blueprint, or the named examples alone."""
+    named = [(file_name(n, g), g) for n, g in enumerate(example_graphs.all_graphs(), 1)]
+    for name, graph in named:
+        if not only or graph.name in only:
+            make(frontend, graph, name)
     if not only:
         make_blueprint(frontend)
-        keep_or_save(contact_sheet(pictures), SHEET, quality=82)
+        forget_others([name for name, _ in named])
+
+
+def forget_others(names: list[str]) -> None:
+    """Remove examples of other names: a title that changed leaves its old files behind."""
+    for path in [*FOLDER.glob("*.json"), *FOLDER.glob("*.jpg")]:
+        if path.stem not in names:
+            path.unlink()

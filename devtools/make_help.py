@@ -1,22 +1,25 @@
 """Bring the help pages in web/docs up to date with the nodes; refresh.py calls this.
 
-Takes a picture of every node in the real frontend (web/docs/images), and rewrites the tables of
-inputs and outputs in web/docs/<id>.md, which stand between two marks. The rest of a page is
-written by hand; a node without a page is reported.
+A page lies at web/docs/<id>.md in English and at web/docs/<id>/<language>.md in the others. Its
+prose is written by hand. The lists of inputs and outputs at its end stand between two marks and are
+made from the node and from locales/<language>/nodeDefs.json.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from frontend import Frontend, get, photograph
-from pictures import keep_or_save
-from PIL import Image
+from frontend import get
+from help_prose import DOCS, LANGUAGES, page_path
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "web" / "docs"
-BEGIN, END = "<!-- tables -->", "<!-- /tables -->"
+BEGIN, END = "<!-- lists -->", "<!-- /lists -->"
+# By language: the headings of the two lists, and the words that describe values.
+WORDS: dict[str, dict[str, str]] = json.loads(
+    Path(__file__).with_name("help_words.json").read_text(encoding="utf-8")
+)
 
 
 def own_nodes(url: str) -> dict[str, Any]:
@@ -26,70 +29,72 @@ def own_nodes(url: str) -> dict[str, Any]:
     return {name: info for name, info in nodes.items() if info["python_module"] == module}
 
 
-def cell(text: object) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
-
-
-def values(kind: Any, options: dict[str, Any]) -> str:
-    """Describe the values an input takes: its range and default, its choices, or its type."""
+def values(kind: Any, options: dict[str, Any], language: str) -> str:
+    """Describe the values an input takes: its range and default, or its choices; "" for links."""
+    words = WORDS[language]
     if isinstance(kind, list) or kind == "COMBO":
         choices = kind if isinstance(kind, list) else options.get("options", [])
         known = [str(choice) for choice in choices if not str(choice).count(".")]
-        return ", ".join(known) if known else "a file"
+        return " / ".join(known) if known else words["file"]
     if kind in ("INT", "FLOAT"):
-        return f"{options['min']} to {options['max']}, default {options['default']}"
+        span = f"{options['min']} {words['to']} {options['max']}"
+        return f"{words['default']} {options['default']}, {span}"
     if kind == "BOOLEAN":
-        return f"default {'on' if options.get('default') else 'off'}"
-    return kind
+        return f"{words['default']} {words['on' if options.get('default') else 'off']}"
+    return ""
 
 
-def tables(info: dict[str, Any]) -> str:
-    lines = ["| Input | Values | What it does |", "|---|---|---|"]
+def lists(info: dict[str, Any], texts: dict[str, Any], language: str) -> str:
+    """Return the lists of a node: every input and output with what it is, one below the other.
+
+    texts: the node's part of the language's nodeDefs.json.
+    """
+    words = WORDS[language]
+    lines = [f"## {words['inputs']}", ""]
     for group in ("required", "optional"):
         for name, spec in info["input"].get(group, {}).items():
-            options = spec[1] if len(spec) > 1 else {}
-            takes = values(spec[0], options) + (" (optional)" if group == "optional" else "")
-            lines.append(f"| `{name}` | {cell(takes)} | {cell(options.get('tooltip', ''))} |")
-    tooltips = info["output_tooltips"] or [None] * len(info["output"])
-    told = [
-        entry
-        for entry in zip(info["output_name"], info["output"], tooltips, strict=True)
-        if entry[2]
-    ]
-    if told:
-        lines += ["", "| Output | Type | What it is |", "|---|---|---|"]
-        lines += [f"| `{name}` | {kind} | {cell(tooltip)} |" for name, kind, tooltip in told]
-    return "\n".join(lines)
+            told = [values(spec[0], spec[1] if len(spec) > 1 else {}, language)]
+            told += [words["optional"]] if group == "optional" else []
+            lines += entry(name, texts["inputs"].get(name, {}), [text for text in told if text])
+    lines += ["", f"## {words['outputs']}", ""]
+    for index, name in enumerate(info["output_name"]):
+        lines += entry(name, texts["outputs"].get(str(index), {}), [])
+    return "\n".join(lines if info["output_name"] else lines[:-3])
 
 
-def write_tables(page: Path, info: dict[str, Any]) -> bool:
-    """Rewrite the tables between the marks of a page; False when it has no marks."""
+def entry(name: str, text: dict[str, str], told: list[str]) -> list[str]:
+    title = text.get("name", name)
+    called = f"`{name}`" if title == name else f"**{title}** `{name}`"
+    brackets = f" ({'; '.join(told)})" if told else ""
+    tooltip = text.get("tooltip", "").replace("\n", " ")
+    return [f"- {called}{brackets}" + (f"<br>{tooltip}" if tooltip else "")]
+
+
+def write_lists(page: Path, made: str) -> bool:
+    """Rewrite the lists between the marks of a page; False when it has no marks."""
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     if BEGIN not in text:
         return False
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    text = f"{before}{BEGIN}\n{tables(info)}\n{END}{after}"
-    page.write_text(text, encoding="utf-8", newline="\n")
+    page.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8", newline="\n")
     return True
 
 
-def take_picture(frontend: Frontend, name: str, path: Path) -> None:
-    frontend.call("select", name)
-    frontend.page.evaluate("() => window.app.canvas.deselectAll()")
-    image = photograph(frontend)
-    image.thumbnail((520, 900), Image.Resampling.LANCZOS)
-    keep_or_save(image, path, optimize=True)
-
-
-def update(frontend: Frontend, nodes: dict[str, Any]) -> list[str]:
-    """Bring pictures and tables of these nodes up to date; return those without a page.
+def update(nodes: dict[str, Any]) -> list[str]:
+    """Bring the lists on these nodes' pages up to date; return the pages that are missing.
 
     nodes: their `/object_info` entries.
     """
     missing: list[str] = []
-    for name, info in nodes.items():
-        take_picture(frontend, name, DOCS / "images" / f"{name}.png")
-        if not write_tables(DOCS / f"{name}.md", info):
-            missing.append(name)
+    for language in LANGUAGES:
+        path = ROOT / "locales" / language / "nodeDefs.json"
+        texts = json.loads(path.read_text(encoding="utf-8"))
+        for name, info in nodes.items():
+            page = page_path(name, language)
+            if not write_lists(page, lists(info, texts.get(name, NO_TEXTS), language)):
+                missing.append(str(page.relative_to(DOCS)))
     return missing
+
+
+NO_TEXTS: dict[str, Any] = {"inputs": {}, "outputs": {}}

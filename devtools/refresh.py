@@ -9,11 +9,11 @@ The steps, all of them unless some are named:
                A change that breaks saved workflows is named, and nothing is written, unless
                --break-saved-workflows says that it is meant.
     texts      locales/en, and out of the other languages what no node has any more
-    help       inputs and outputs on the help pages, and the pictures there
-    examples   example_workflows with their API forms and thumbnails, the blueprint, the contact
-               sheet
+    help       inputs and outputs on the help pages, in every language
+    examples   example_workflows with their API forms, and the blueprint
+    cards      the thumbnails of the examples, the sheet of them, the pictures of the help pages
 
---only keeps help and examples to the nodes and workflows that are named; a picture in which
+--only keeps help, examples and cards to the nodes and workflows that are named; a picture in which
 nothing has changed is left as it is. What was translated since the last time is written down in
 devtools/translated. At the end stand the translations that are due: texts that are missing, or
 whose English has changed since (see translations.py). --still-right takes one off the list whose
@@ -30,7 +30,7 @@ from pathlib import Path
 import env
 import translations
 
-STEPS = ("frozen", "texts", "help", "examples")
+STEPS = ("frozen", "texts", "help", "examples", "cards")
 
 
 def frozen(environment: env.Environment, anew: bool) -> bool:
@@ -53,16 +53,25 @@ def in_the_page(steps: list[str], only: set[str]) -> list[str]:
         nodes = make_help.own_nodes(server.url)
         if "texts" in steps:
             make_locales.update(nodes)
-        if {"help", "examples"}.isdisjoint(steps):
-            return missing
-        with open_frontend(server.url) as frontend:
-            frontend.set()
-            if "help" in steps:
-                chosen = {name: info for name, info in nodes.items() if not only or name in only}
-                missing = make_help.update(frontend, chosen)
-            if "examples" in steps:
+        if "help" in steps:
+            chosen = {name: info for name, info in nodes.items() if not only or name in only}
+            missing = make_help.update(chosen)
+        if "examples" in steps:
+            with open_frontend(server.url) as frontend:
+                frontend.set()
                 make_examples.update(frontend, only)
     return missing
+
+
+def in_the_drawn_world(only: set[str]) -> None:
+    """Make what shows drawn people: thumbnails, and pictures of help if none is named."""
+    import help_pictures
+    import make_cards
+
+    with make_cards.drawn_world() as (server, given):
+        make_cards.update(server, given, only)
+        if not only:
+            help_pictures.update(server, given)
 
 
 def parse() -> argparse.Namespace:
@@ -89,7 +98,10 @@ def refresh(options: argparse.Namespace, environment: env.Environment) -> int:
     good = True
     if "frozen" in steps:
         good = frozen(environment, options.break_saved_workflows)
-    missing = in_the_page(steps, set(options.only)) if set(steps) != {"frozen"} else []
+    only = set(options.only)
+    missing = [] if {"texts", "help", "examples"}.isdisjoint(steps) else in_the_page(steps, only)
+    if "cards" in steps:
+        in_the_drawn_world(only)
     translations.record(still_right=frozenset(options.still_right))
     due = translations.due()
     lines = [f"{name}: no help page" for name in missing] + [str(one) for one in due]

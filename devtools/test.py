@@ -1,13 +1,14 @@
 """Run the tests: make the private environment if it is missing, then pytest for each tier.
 
-    python3 devtools/test.py [tier ...] [--long]
+    python3 devtools/test.py [tier ...] [--long] [--frontend VERSION]
         [--comfyui-version 0.30.0 | --comfyui PATH] [-- PYTEST ...]
 
 A tier is a folder under tests/. Without a name all but `hard`, `fleet` and `meaning` run, each in a
 process of its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI
 server, `browser` Chromium; `hard` is hard use, `fleet` many servers, `meaning` looks at pictures of
-drawn people, these three in short forms unless `--long` is given. What stands after `--` goes to
-pytest, for example `host -- -k masks -x`.
+drawn people, these three in short forms unless `--long` is given. `--frontend 1.58.1` gives
+`browser` that frontend from PyPI, `--frontend newest` the newest there is. What stands after `--`
+goes to pytest, for example `host -- -k masks -x`.
 The exit code is 1 when a tier fails, takes too long or has no test to run.
 """
 
@@ -53,6 +54,7 @@ LIMITS = {
 }
 LONG_LIMITS = Limits(7200, 14400)
 LONG = "INSTANTID_TESTS_LONG"  # the environment variable that those tiers read
+FRONTEND = "INSTANTID_TESTS_FRONTEND"  # the variable that tier `browser` reads: a folder
 OTHER_LIMITS = Limits(300, 1500)
 
 
@@ -76,21 +78,33 @@ def known_tiers() -> list[str]:
     return [*TIERS, *sorted(found.difference(TIERS))]
 
 
-def variables_for(tier: str, ready: env.Environment) -> dict[str, str]:
-    """Return the environment variables of a tier's pytest process."""
+def variables_for(tier: str, ready: env.Environment, frontend: str | None) -> dict[str, str]:
+    """Return the environment variables of a tier's pytest process.
+
+    frontend: the version that `browser` runs in, where it is not the one ComfyUI names.
+    """
     variables = {**os.environ, "COMFYUI_PATH": str(ready.comfyui), "PYTHONUNBUFFERED": "1"}
     variables.pop("PYTHONDONTWRITEBYTECODE", None)  # every start would compile all of torch anew
     # The models are tiny: more threads only wait for each other.
     variables = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **variables}
     if tier == "browser":
         variables["CHROMIUM"] = str(env.ensure_browser())
+        if frontend:
+            variables[FRONTEND] = str(env.ensure_frontend(frontend))
     if tier == "fleet":
         variables["REDIS_SERVER"] = str(env.ensure_redis())
         variables["FLEET_PYTHON"] = str(env.ensure_fleet())
     return variables
 
 
-def run_tier(tier: str, ready: env.Environment, extra: list[str], *, long: bool = False) -> Outcome:
+def run_tier(
+    tier: str,
+    ready: env.Environment,
+    extra: list[str],
+    *,
+    long: bool = False,
+    frontend: str | None = None,
+) -> Outcome:
     limits = LONG_LIMITS if long else LIMITS.get(tier, OTHER_LIMITS)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +114,7 @@ def run_tier(tier: str, ready: env.Environment, extra: list[str], *, long: bool 
             *(f"--junit-xml={report}", f"tests/{tier}"),
             *(f"--numprocesses={limits.workers}", "--dist=loadfile", *extra),
         ]
-        variables = {**variables_for(tier, ready), LONG: "1" if long else "0"}
+        variables = {**variables_for(tier, ready, frontend), LONG: "1" if long else "0"}
         code = run_with_limit(command, variables, limits.tier)
         if code is None:
             passed, summary = False, f"stopped: the tier may take {limits.tier} s"
@@ -178,6 +192,7 @@ def main() -> int:
     )
     parser.add_argument("tiers", nargs="*", metavar="tier", help=f"any of {', '.join(tiers)}")
     parser.add_argument("--long", action="store_true", help="hard, fleet, meaning: the whole")
+    parser.add_argument("--frontend", metavar="VERSION", help="browser: 1.58.1, or newest")
     env.add_arguments(parser)
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.tiers).difference(tiers))
@@ -187,7 +202,7 @@ def main() -> int:
     outcomes: list[Outcome] = []
     for tier in options.tiers or [tier for tier in tiers if tier not in ON_REQUEST]:
         print(f"== {tier} on {ready.comfyui}", flush=True)
-        outcomes.append(run_tier(tier, ready, extra, long=options.long))
+        outcomes.append(run_tier(tier, ready, extra, long=options.long, frontend=options.frontend))
         print(flush=True)
     print("\n".join(map(str, outcomes)), flush=True)
     return 0 if all(outcome.passed for outcome in outcomes) else 1

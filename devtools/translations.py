@@ -13,6 +13,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import help_prose
+from help_prose import nodes as nodes_in
 from locale_texts import paths
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +35,8 @@ class Due:
     english: str
 
     def __str__(self) -> str:
-        return f"{self.language}:{self.path} {self.why}: {self.english}"
+        first = self.english.splitlines()[0]
+        return f"{self.language}:{self.path} {self.why}: {first}"
 
 
 def texts(root: Path, language: str) -> Texts:
@@ -44,7 +47,9 @@ def texts(root: Path, language: str) -> Texts:
         if path.is_file():
             content = json.loads(path.read_text(encoding="utf-8"))
             found.update(paths(content, name.removesuffix(".json")))
-    return found
+    docs = root / "web" / "docs"
+    written = {f"help/{node}": help_prose.prose(node, language, docs) for node in nodes_in(docs)}
+    return found | {path: text for path, text in written.items() if text}
 
 
 def digest(text: str) -> str:

@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import (
     apply,
     crops,
+    examples,
     faces,
     folders,
     keypoints,
@@ -26,6 +27,8 @@ class FaithfulInstantID(ComfyExtension):
 
     async def on_load(self) -> None:
         await legacy.register_replacements()
+        examples.lay_out_photos()
+        examples.register_links()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for module in MODULES for node in module.NODES] + legacy.free_nodes()

@@ -15,7 +15,7 @@ from ..instantid_core.host.people import checked_opening, region_for
 from ..instantid_core.presets import AS_SET, NAMES, Preset, preset_or
 from ..instantid_core.regions import Outline, Shape
 from ..instantid_core.weighting import Adding
-from . import sockets
+from . import search_words, sockets
 from .keypoints import fit_input
 from .regions import outline_inputs
 from .sliders import adding_input, percent_input, strength_input, weight_input, window_inputs
@@ -32,7 +32,7 @@ class ApplyAdapter(io.ComfyNode):
             category="InstantID",
             description="Make an SDXL model draw the person: adds the identity to all 70 "
             "cross-attention layers. Use it together with Apply IdentityNet.",
-            search_aliases=["instantid", "face", "identity"],
+            search_aliases=search_words.of("IID_ApplyAdapter"),
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
                 _who_input(),
@@ -107,7 +107,7 @@ class ApplyIdentityNet(io.ComfyNode):
             description="Let IdentityNet place the face: it sees the keypoints and the person, "
             "while other ControlNets keep their prompt. Use it together with Apply InstantID "
             "Adapter; ComfyUI's own Apply ControlNet gives noise with IdentityNet.",
-            search_aliases=["instantid", "face", "controlnet", "identity"],
+            search_aliases=search_words.of("IID_ApplyIdentityNet"),
             inputs=[
                 *_conditioning_inputs(),
                 _who_input(),
@@ -212,7 +212,7 @@ class Apply(io.ComfyNode):
             category="InstantID",
             description="All of InstantID in one node, as in the official demos: the adapter on "
             "the model, IdentityNet on the conditioning, both within the face.",
-            search_aliases=["instantid", "face", "identity", "controlnet"],
+            search_aliases=search_words.of("IID_Apply"),
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
                 *_conditioning_inputs(),
@@ -326,13 +326,14 @@ def _weighting_inputs(
             f"{prefix}layer_weights",
             optional=True,
             advanced=advanced,
-            tooltip=f"Factors on the {what} by block of the UNet, from InstantID Layer Weights.",
+            tooltip=f"Factors on the {what} by block of the UNet, from Layer Weights for "
+            "InstantID.",
         ),
         sockets.WeightCurve.Input(
             f"{prefix}weight_curve",
             optional=True,
             advanced=advanced,
-            tooltip=f"Factors on the {what} over the sampling, from InstantID Weight Curve.",
+            tooltip=f"Factors on the {what} over the sampling, from Weight Curve for InstantID.",
         ),
     ]
 

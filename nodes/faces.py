@@ -28,7 +28,7 @@ from ..instantid_core.identity import checked_identity
 from ..instantid_core.identity_file import save_identity
 from ..instantid_core.identity_picture import load_picture, picture_path, save_picture
 from ..instantid_core.log import note
-from . import folders, sockets
+from . import folders, search_words, sockets
 from .face_inputs import LIKE_TOOLTIP, combine_input, look_inputs, negative_inputs, pick_inputs
 from .showing import shown
 
@@ -45,7 +45,7 @@ class EncodeFace(io.ComfyNode):
             description="Find the person in one or several pictures and encode the face for the "
             "adapter. Several pictures of one person give a better likeness. Runs again only when "
             "something here changes, and finds no face twice.",
-            search_aliases=["instantid", "face embed", "face embeds", "identity", "insightface"],
+            search_aliases=search_words.of("IID_EncodeFace"),
             inputs=[
                 sockets.FaceAnalysis.Input("face_analyzer", tooltip="From Load Face Analyzer."),
                 sockets.Adapter.Input("adapter", tooltip="From Load InstantID Adapter."),
@@ -164,7 +164,7 @@ class FaceReference(io.ComfyNode):
             category="InstantID",
             description="Add pictures of the same person to Encode Face, of any size, with a "
             "weight and a pick of their own. Chain several.",
-            search_aliases=["instantid", "reference", "face"],
+            search_aliases=search_words.of("IID_FaceReference"),
             inputs=[
                 io.Image.Input("image", tooltip="The person. A batch is several references."),
                 io.Float.Input(
@@ -211,7 +211,7 @@ class SaveIdentity(io.ComfyNode):
             category="InstantID",
             description="Save the face embedding of an identity as a small file in ComfyUI's "
             "output folder, from where Load Identity reads it. No picture is needed any more.",
-            search_aliases=["instantid", "face embed", "save face"],
+            search_aliases=search_words.of("IID_SaveIdentity"),
             inputs=[
                 sockets.FaceEmbeds.Input("identity", tooltip="From Encode Face."),
                 io.String.Input(
@@ -259,7 +259,7 @@ class LoadIdentity(io.ComfyNode):
             category="InstantID",
             description="Load an identity that Save Identity wrote, and encode it for the "
             "adapter. Needs no picture and no face analyzer.",
-            search_aliases=["instantid", "face embed", "load face"],
+            search_aliases=search_words.of("IID_LoadIdentity"),
             inputs=[
                 sockets.Adapter.Input("adapter", tooltip="From Load InstantID Adapter."),
                 io.Combo.Input(
@@ -300,7 +300,7 @@ class MixIdentities(io.ComfyNode):
             display_name="Mix Identities",
             category="InstantID",
             description="Make a person that lies between two others.",
-            search_aliases=["instantid", "blend faces", "merge"],
+            search_aliases=search_words.of("IID_MixIdentities"),
             inputs=[
                 sockets.Adapter.Input("adapter", tooltip="From Load InstantID Adapter."),
                 sockets.FaceEmbeds.Input("first", tooltip="The identity at amount 0."),

@@ -18,7 +18,7 @@ from ..instantid_core.host.faces import watched
 from ..instantid_core.host.hints import drawn
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
-from . import sockets
+from . import search_words, sockets
 from .face_inputs import LIKE_TOOLTIP, look_inputs, pick_inputs
 from .showing import shown, shown_keypoints
 
@@ -66,7 +66,7 @@ class FaceKeypoints(io.ComfyNode):
             category="InstantID",
             description="Find where the face is, and how it is turned: five points of the face in "
             "every picture of a batch. Apply IdentityNet puts the face there.",
-            search_aliases=["instantid", "face", "landmarks", "pose", "kps"],
+            search_aliases=search_words.of("IID_FaceKeypoints"),
             inputs=[
                 sockets.FaceAnalysis.Input("face_analyzer", tooltip="From Load Face Analyzer."),
                 io.Image.Input("image", tooltip="One picture, or the frames of a video."),
@@ -126,7 +126,7 @@ class DrawKeypoints(io.ComfyNode):
             category="InstantID",
             description="Draw face keypoints as IdentityNet sees them, for a look or for other "
             "nodes. Apply IdentityNet draws them itself.",
-            search_aliases=["instantid", "face", "pose"],
+            search_aliases=search_words.of("IID_DrawKeypoints"),
             inputs=[
                 sockets.FaceKeypoints.Input(
                     "keypoints", tooltip="The faces, from Face Keypoints or Transform Keypoints."
@@ -156,7 +156,7 @@ class TransformKeypoints(io.ComfyNode):
             description="Mirror, scale, rotate and move faces within their picture, in this "
             "order. Without keypoints it starts from a standard frontal face, so that no pose "
             "photo is needed.",
-            search_aliases=["instantid", "face", "pose"],
+            search_aliases=search_words.of("IID_TransformKeypoints"),
             inputs=[
                 io.Boolean.Input(
                     "mirror",
@@ -244,7 +244,7 @@ class PlaceKeypoints(io.ComfyNode):
             category="InstantID",
             description="Put the face at a chosen place of the picture, at a chosen size. Without "
             "keypoints it places a standard frontal face. Several faces are placed together.",
-            search_aliases=["instantid", "face", "pose"],
+            search_aliases=search_words.of("IID_PlaceKeypoints"),
             inputs=[
                 *size_inputs(),
                 io.Float.Input(

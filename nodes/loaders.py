@@ -8,7 +8,7 @@ from ..instantid_core.faces import AUTO, PROVIDERS, open_analyzer
 from ..instantid_core.host import load_adapter
 from ..instantid_core.host.loading import load_identitynet
 from ..instantid_core.host.on_node import told_on_node
-from . import folders, sockets
+from . import folders, search_words, sockets
 
 
 def _adapter_input() -> io.Combo.Input:
@@ -51,7 +51,7 @@ class LoadAdapter(io.ComfyNode):
             display_name="Load InstantID Adapter",
             category="InstantID/loaders",
             description="Load the InstantID adapter (ip-adapter.bin) from models/instantid.",
-            search_aliases=["instantid", "ip-adapter", "face"],
+            search_aliases=search_words.of("IID_LoadAdapter"),
             inputs=[_adapter_input()],
             outputs=[sockets.Adapter.Output(display_name="adapter")],
         )
@@ -77,7 +77,7 @@ class LoadFaceAnalyzer(io.ComfyNode):
             category="InstantID/loaders",
             description="Open the two models of antelopev2 that InstantID needs, from "
             "models/insightface/models/antelopev2. For non-commercial research only.",
-            search_aliases=["instantid", "insightface", "antelopev2", "face analysis"],
+            search_aliases=search_words.of("IID_LoadFaceAnalyzer"),
             inputs=[_pack_input(), _provider_input()],
             outputs=[sockets.FaceAnalysis.Output(display_name="face_analyzer")],
         )
@@ -103,7 +103,7 @@ class LoadInstantID(io.ComfyNode):
             category="InstantID/loaders",
             description="Load all of InstantID in one node: the face analyzer, the adapter and "
             "IdentityNet.",
-            search_aliases=["instantid", "ip-adapter", "insightface", "controlnet"],
+            search_aliases=search_words.of("IID_LoadInstantID"),
             inputs=[
                 _pack_input(),
                 _adapter_input(),

@@ -19,7 +19,7 @@ from ..instantid_core.host.people import (
 from ..instantid_core.host.rows import AS_ON_MODEL
 from ..instantid_core.people import BY_PLACE, ORDERS
 from ..instantid_core.regions import Outline, Shape
-from . import sockets
+from . import search_words, sockets
 from .regions import outline_inputs
 from .showing import shown
 from .sliders import factor_input
@@ -73,7 +73,7 @@ class AddPerson(io.ComfyNode):
             description="Add a person to a list: who it is, and which face or which part of the "
             "picture is theirs. Connect the list to any Apply node; all people are drawn in one "
             "pass, each in their own region.",
-            search_aliases=["instantid", "multiple people", "two people", "couple", "group"],
+            search_aliases=search_words.of("IID_Person"),
             inputs=[
                 sockets.FaceEmbeds.Input(
                     "face_embeds",
@@ -131,7 +131,7 @@ class PersonFromPhotos(io.ComfyNode):
             category="InstantID/people",
             description="Add a person to a list straight from a portrait and a pose photo. Use the "
             "same pose photo for everybody; no photo is looked at twice.",
-            search_aliases=["instantid", "multiple people", "two people", "couple", "group"],
+            search_aliases=search_words.of("IID_PersonFromPhotos"),
             inputs=[
                 sockets.FaceAnalysis.Input("face_analyzer", tooltip="From Load Face Analyzer."),
                 sockets.Adapter.Input("adapter", tooltip="From Load InstantID Adapter."),
@@ -190,7 +190,7 @@ class ConditioningPerson(io.ComfyNode):
             "of its own: where this conditioning works, the adapter draws this person instead of "
             "the one on the model. It does nothing unless the sampler's model comes from Apply "
             "InstantID or Apply InstantID Adapter.",
-            search_aliases=["instantid", "regional prompt", "region"],
+            search_aliases=search_words.of("IID_ConditioningPerson"),
             inputs=[
                 io.Conditioning.Input("conditioning", tooltip="A positive prompt for a region."),
                 sockets.FaceEmbeds.Input(

@@ -10,7 +10,7 @@ from ..instantid_core.fitting import Fit
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
 from ..instantid_core.regions import OFFICIAL, FaceRegion, Outline, Shape
-from . import sockets
+from . import search_words, sockets
 from .keypoints import fit_input, size_inputs
 from .showing import shown
 
@@ -69,7 +69,7 @@ class FaceRegionMask(io.ComfyNode):
             category="InstantID",
             description="Make a mask of the faces, for the mask inputs of the Apply nodes or for "
             "inpainting. Apply InstantID makes it itself.",
-            search_aliases=["instantid", "face mask", "face region", "head mask"],
+            search_aliases=search_words.of("IID_FaceRegionMask"),
             inputs=[
                 sockets.FaceKeypoints.Input(
                     "keypoints", tooltip="The faces, from Face Keypoints or Transform Keypoints."

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..instantid_core.images import rgb_to_images
 from ..instantid_core.plots import plot_curve, plot_layers
 from ..instantid_core.weighting import EASES, LayerWeights, eased, parse_curve
-from . import sockets
+from . import search_words, sockets
 from .showing import shown
 from .sliders import factor_input
 
@@ -21,12 +21,12 @@ class LayerWeightsNode(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="IID_LayerWeights",
-            display_name="InstantID Layer Weights",
+            display_name="Layer Weights for InstantID",
             category="InstantID/control",
             description="Let InstantID act more strongly in some blocks of the UNet than in "
             "others: where likeness and prompt are at odds, less in the up blocks keeps more of "
             "the style, less in the down blocks more of the composition.",
-            search_aliases=["instantid", "block weight", "layer weight"],
+            search_aliases=search_words.of("IID_LayerWeights"),
             inputs=[
                 *(
                     factor_input(
@@ -66,11 +66,11 @@ class WeightCurveNode(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="IID_WeightCurve",
-            display_name="InstantID Weight Curve",
+            display_name="Weight Curve for InstantID",
             category="InstantID/control",
             description="Let InstantID act more strongly at some steps than at others: from one "
             "factor at the begin of the sampling to another at its end.",
-            search_aliases=["instantid", "weight schedule", "ease in", "ease out"],
+            search_aliases=search_words.of("IID_WeightCurve"),
             inputs=[
                 io.Combo.Input(
                     "curve",

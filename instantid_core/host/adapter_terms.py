@@ -109,7 +109,7 @@ def apply_adapter(
         note_problem(f"The InstantID adapter is not applied: {identity.reason}")
         return model
     layout = _measured(model)
-    curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
+    curve = checks.part(WeightCurve, curve, "weight_curve", "Weight Curve for InstantID")
     weight, factors = checks.number(weight, "weight"), _slot_factors(layers, slots)
     window = Window.checked(start_percent, end_percent)
     opening = checks.part(WeightCurve, region_curve, "region_curve", "InstantID Weight Curve")
@@ -132,7 +132,7 @@ def apply_adapter(
 
 def _slot_factors(layers: LayerWeights | None, slots: Collection[Slot]) -> tuple[float, ...]:
     """Return the factor of each slot: 0 for those that are not among `slots`."""
-    layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
+    layers = checks.part(LayerWeights, layers, "layer_weights", "Layer Weights for InstantID")
     factors = slot_weights(1.0, layers)
     return tuple(f if s in slots else 0.0 for s, f in zip(SLOTS, factors, strict=True))
 

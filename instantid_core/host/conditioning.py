@@ -103,8 +103,8 @@ class _How:
         region_curve: WeightCurve | None,
     ) -> _How:
         """Return what was connected, if it is what was wanted. Raises WrongInputError."""
-        layers = checks.part(LayerWeights, layers, "layer_weights", "InstantID Layer Weights")
-        curve = checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve")
+        layers = checks.part(LayerWeights, layers, "layer_weights", "Layer Weights for InstantID")
+        curve = checks.part(WeightCurve, curve, "weight_curve", "Weight Curve for InstantID")
         number = checks.number(strength, "strength")
         opening = checks.part(WeightCurve, region_curve, "region_curve", "InstantID Weight Curve")
         if checks.number(every, "every") < 1 or every != int(every):

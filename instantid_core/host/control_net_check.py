@@ -68,6 +68,6 @@ def warn_of_keyframes(control_net: Any) -> None:
     if said or len(keyframes) > 1:
         warn(
             "IdentityNet does not read the keyframes of Advanced-ControlNet's loader. Use "
-            "start_percent, end_percent, mask, InstantID Weight Curve and InstantID Layer Weights "
-            "of the Apply node instead, and ComfyUI's Load ControlNet Model."
+            "start_percent, end_percent, mask, Weight Curve for InstantID and Layer Weights for "
+            "InstantID of the Apply node instead, and ComfyUI's Load ControlNet Model."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces, 
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Photos of the examples in which the stand-in models find nobody, or one where two are wanted.
+UNSEEN = ("instantid-example-officer.jpg", "instantid-example-two.jpg")
 SCREENSHOTS = ROOT / ".dev" / "screenshots"
 
 
@@ -24,8 +27,11 @@ def two_people(path: Path) -> None:
 @pytest.fixture(scope="session")
 def page() -> Iterator[Frontend]:
     """The one page; `frontend` sets its renderer."""
-    with serve() as server, open_frontend(server.url) as opened:
-        two_people(server.base / "input" / PHOTO)
+    root = os.environ.get("INSTANTID_TESTS_FRONTEND")  # of devtools/test.py --frontend
+    arguments = ("--front-end-root", root) if root else ()
+    with serve(arguments=arguments) as server, open_frontend(server.url) as opened:
+        for name in (PHOTO, *UNSEEN):
+            two_people(server.base / "input" / name)
         yield opened
 
 

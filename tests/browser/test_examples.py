@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faithful_instantid.devtools.example_files import api_form, name_of, read, workflows
 from faithful_instantid.devtools.frontend import Frontend
 
-from .conftest import ROOT, SCREENSHOTS
+from .conftest import SCREENSHOTS
 
-EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"), key=lambda path: path.stem)
+EXAMPLES = workflows()
 QUICK = {"steps": 1, "width": 256, "height": 256}
 ANEW = {"classic": 0.43, "vue": 0.44}  # so that faces are found anew and shown, not cached
-
-
-def read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def overlapping(boxes: list[dict[str, Any]]) -> list[str]:
@@ -42,7 +38,7 @@ def test_an_example_opens_without_a_complaint_converts_to_its_api_form_and_runs(
     assert frontend.complaints() == []
     assert overlapping(frontend.call("boxes")) == []
     assert frontend.call("outOfGroups") == []
-    assert frontend.api_form() == read(path.parent / "api" / path.name)
+    assert frontend.api_form() == read(api_form(name_of(path)))
     frontend.call("setWidgets", {**QUICK, "threshold": ANEW[frontend.renderer]})
     entry = frontend.run()
     assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1][1][
@@ -82,6 +78,6 @@ def test_every_example_has_its_api_form_and_its_thumbnail() -> None:
     assert len(EXAMPLES) >= 12
     for path in EXAMPLES:
         assert path.with_suffix(".jpg").is_file(), f"{path.stem} has no thumbnail"
-        assert (path.parent / "api" / path.name).is_file(), f"{path.stem} has no API form"
-    names = {path.name for path in EXAMPLES}
-    assert {path.name for path in (ROOT / "example_workflows" / "api").glob("*.json")} == names
+        assert api_form(name_of(path)).is_file(), f"{path.stem} has no API form"
+    names = {f"{name_of(path)}.json" for path in EXAMPLES}
+    assert {path.name for path in api_form("").parent.glob("*.json")} == names

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from faithful_instantid.devtools.example_files import workflow
 from faithful_instantid.devtools.frontend import Frontend
 
-from .conftest import ROOT, SCREENSHOTS
+from .conftest import SCREENSHOTS
 
-BASIC = ROOT / "example_workflows" / "instantid_basic.json"
+BASIC = workflow("instantid_basic")
 QUICK = {"steps": 1, "width": 256, "height": 256}
 # What the interface holds of a node: its text, and the types of its pictures.
 SEEN = """(type) => {

@@ -33,7 +33,7 @@ def test_a_picture_file_changes_only_where_something_is_to_be_seen(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["helps"], "no such step: helps (there are frozen, texts, help, examples)"),
+        (["helps"], "no such step: helps (there are frozen, texts, help, examples, cards)"),
         (
             ["--still-right", "fr:nodeDefs/IID_Aply/description"],
             "no such text: fr:nodeDefs/IID_Aply",

@@ -143,12 +143,12 @@ def test_what_is_no_conditioning_is_named_with_the_node_that_gives_one() -> None
 
 def test_an_object_of_another_kind_is_sent_back_to_the_node_that_makes_it() -> None:
     curve = parse_curve("0:1")
-    assert checks.part(WeightCurve, curve, "weight_curve", "InstantID Weight Curve") is curve
+    assert checks.part(WeightCurve, curve, "weight_curve", "Weight Curve for InstantID") is curve
     text = said(
-        lambda: checks.part(LayerWeights, curve, "layer_weights", "InstantID Layer Weights"),
+        lambda: checks.part(LayerWeights, curve, "layer_weights", "Layer Weights for InstantID"),
         WrongInputError,
     )
-    assert text == "`layer_weights` is a WeightCurve object. Connect InstantID Layer Weights."
+    assert text == "`layer_weights` is a WeightCurve object. Connect Layer Weights for InstantID."
 
 
 def test_too_few_layer_weights_are_counted_and_repeated() -> None:

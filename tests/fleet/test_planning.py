@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from faithful_instantid.devtools.example_files import api_form, workflow
 from faithful_instantid.fleet.errors import FleetError
 from faithful_instantid.fleet.folder import Outputs, read_plan
 from faithful_instantid.fleet.graph import find_places, load_graph
@@ -87,11 +88,10 @@ def test_a_row_that_cannot_be_planned_is_named_and_nothing_is_made(
 
 
 def test_a_graph_that_does_not_fit_is_told_what_it_lacks(tmp_path: Path) -> None:
-    workflows = ROOT / "example_workflows"
     with pytest.raises(FleetError, match=r"no graph in API form.*Export \(API\)"):
-        load_graph(workflows / "instantid_basic.json")
+        load_graph(workflow("instantid_basic"))
     with pytest.raises(FleetError, match="has 0 nodes Load Identity .* in place of Encode Face"):
-        find_places(load_graph(workflows / "api" / "instantid_basic.json"))
+        find_places(load_graph(api_form("instantid_basic")))
     graph = load_graph(GRAPH)
     places = find_places(graph)
     assert (places.prompt, places.negative, places.picture) == ("10", "11", "17")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from faithful_instantid.devtools.example_files import read
+from faithful_instantid.devtools.example_files import workflow as example
 
-from .conftest import ROOT, Started, failure, workflow
+from .conftest import Started, failure, workflow
 
 FACES = "insightface/models/antelopev2"
 
@@ -69,8 +70,8 @@ def test_for_a_missing_file_of_cores_loaders_the_workflow_itself_carries_folder_
         message = failure(started.server.run, workflow("instantid_depth")).message
     assert name in message
     assert node in message
-    text = (ROOT / "example_workflows" / "instantid_depth.json").read_text(encoding="utf-8")
-    (loader,) = (found for found in json.loads(text)["nodes"] if found["type"] == node)
+    nodes = read(example("instantid_depth"))["nodes"]
+    (loader,) = (found for found in nodes if found["type"] == node)
     (offered,) = loader["properties"]["models"]
     assert offered["name"] == name
     assert offered["directory"] == folder

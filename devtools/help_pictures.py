@@ -1,0 +1,236 @@
+"""The pictures of the help pages: what a node's settings do, in the drawn world.
+
+refresh.py calls this. Each picture is a row of tiles with the setting written below. One prompt on
+a server with the models that were trained on drawn people makes them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from comfy_server import Server
+from drawn import gallery
+from drawn.sheet import Prompt
+from drawn.world import SIZE
+from make_cards import FILES, fetched
+from pictures import keep_or_save
+from PIL import Image, ImageDraw, ImageFont
+
+FOLDER = Path(__file__).resolve().parent.parent / "web" / "docs" / "images"
+TILE, LINE, GAP = 150, 26, 8  # pixels
+PAPER, INK = (30, 31, 38), (235, 235, 240)
+WIDE = (192, 128)
+WEIGHTS, STRENGTHS, AMOUNTS = (
+    (0.0, 0.4, 0.8, 1.2),
+    (0.0, 0.4, 0.8, 1.2),
+    (0.0, 0.25, 0.5, 0.75, 1.0),
+)
+REGIONS: dict[str, dict[str, Any]] = {
+    "box": {"shape": "box", "padding": 0.0, "feather": 0.0},
+    "ellipse": {"shape": "ellipse", "padding": 0.0, "feather": 0.0},
+    "padding 0.3": {"shape": "ellipse", "padding": 0.3, "feather": 0.0},
+    "feather 0.3": {"shape": "ellipse", "padding": 0.0, "feather": 0.3},
+}
+PLACES: dict[str, dict[str, float]] = {
+    "size 0.44": {"x": 0.5, "y": 0.42, "size": 0.44},
+    "size 0.25": {"x": 0.5, "y": 0.42, "size": 0.25},
+    "x 0.25": {"x": 0.25, "y": 0.42, "size": 0.44},
+    "y 0.7": {"x": 0.5, "y": 0.7, "size": 0.44},
+}
+CHANGES: dict[str, dict[str, Any]] = {
+    "rotate 20": {"rotate": 20.0},
+    "mirror": {"mirror": True},
+    "scale 1.4": {"scale": 1.4},
+    "move_x 0.2": {"move_x": 0.2},
+}
+
+
+@dataclass
+class Sketch:
+    """A prompt under construction; `save` marks a picture to be had under a name."""
+
+    prompt: Prompt = field(default_factory=dict)
+
+    def node(self, kind: str, **inputs: Any) -> str:
+        key = str(len(self.prompt) + 1)
+        self.prompt[key] = {"class_type": kind, "inputs": inputs}
+        return key
+
+    def save(self, name: str, image: list[Any]) -> None:
+        inputs = {"images": image, "filename_prefix": "help"}
+        self.prompt[name] = {"class_type": "SaveImage", "inputs": inputs}
+
+
+class Studio:
+    """The nodes that every picture needs."""
+
+    def __init__(self) -> None:
+        self.g = g = Sketch()
+        self.model = g.node("CheckpointLoaderSimple", ckpt_name=FILES["checkpoint"])
+        self.loaded = g.node(
+            *("IID_LoadInstantID",),
+            **{"pack": "antelopev2", "file": FILES["adapter"], "provider": "CPU"},
+            identitynet=FILES["identitynet"],
+        )
+        self.photos = {
+            name: [g.node("LoadImage", image=f"{name}.png"), 0]
+            for name in ("first", "second", "two_poses")
+        }
+        self.text = g.node("CLIPTextEncode", text=gallery.SCENE.prompt(), clip=[self.model, 1])
+        self.two = g.node("CLIPTextEncode", text=gallery.SCENE.prompt(2), clip=[self.model, 1])
+        self.empty = g.node("CLIPTextEncode", text="", clip=[self.model, 1])
+        self.latent = g.node("EmptyLatentImage", width=SIZE, height=SIZE, batch_size=1)
+
+    def encode(self, photo: str) -> str:
+        return self.g.node(
+            *("IID_EncodeFace",),
+            **{"face_analyzer": [self.loaded, 0], "adapter": [self.loaded, 1]},
+            image=self.photos[photo],
+            **{"pick": "largest", "index": 0, "combine": "mean", "on_missing": "error"},
+        )
+
+    def points(self, photo: str) -> str:
+        return self.g.node(
+            "IID_FaceKeypoints",
+            face_analyzer=[self.loaded, 0],
+            image=self.photos[photo],
+            **{"pick": "largest", "index": 0, "on_missing": "error"},
+        )
+
+    def draw(self, name: str, points: list[Any], size: tuple[int, int], fit: str = "crop") -> None:
+        drawn = self.g.node(
+            "IID_DrawKeypoints", keypoints=points, width=size[0], height=size[1], fit=fit
+        )
+        self.g.save(name, [drawn, 0])
+
+    def make(self, name: str, who: str, points: str | None, **settings: float) -> None:
+        """Sample a picture; a list of people brings its own points."""
+        inputs: dict[str, Any] = {
+            **{"model": [self.model, 0], "negative": [self.empty, 0]},
+            "positive": [self.text if points else self.two, 0],
+            **{"control_net": [self.loaded, 2], "face_embeds": [who, 0]},
+            **{"start_percent": 0.0, "fit": "crop", **gallery.ANYWHERE, **settings},
+            **({"keypoints": [points, 0]} if points else {}),
+        }
+        applied = self.g.node("IID_Apply", **inputs)
+        sampled = self.g.node(
+            "KSampler",
+            **{"model": [applied, 0], "positive": [applied, 1], "negative": [applied, 2]},
+            **{"latent_image": [self.latent, 0], "denoise": 1.0, "seed": gallery.SEED},
+            **gallery.SAMPLER,
+        )
+        decoded = self.g.node("VAEDecode", samples=[sampled, 0], vae=[self.model, 2])
+        self.g.save(name, [decoded, 0])
+
+
+def prompt() -> Prompt:
+    """Return the prompt whose SaveImage nodes are called by what they show."""
+    studio = Studio()
+    first, second = studio.encode("first"), studio.encode("second")
+    points, group = studio.points("first"), studio.encode("two_poses")
+    studio.g.save("faces", [group, 1])
+    studio.draw("points", [points, 0], (SIZE, SIZE))
+    for fit in ("crop", "pad"):
+        studio.draw(f"fit {fit}", [points, 0], WIDE, fit)
+    for name, region in REGIONS.items():
+        mask = studio.g.node(
+            *("IID_FaceRegionMask",),
+            **{"keypoints": [points, 0], "width": SIZE, "height": SIZE, "fit": "crop", **region},
+        )
+        studio.g.save(name, [studio.g.node("MaskToImage", mask=[mask, 0]), 0])
+    for name, place in PLACES.items():
+        studio.draw(name, [_placed(studio, place), 0], (SIZE, SIZE))
+    for name, change in CHANGES.items():
+        plain = {"mirror": False, "move_x": 0.0, "move_y": 0.0, "scale": 1.0, "rotate": 0.0}
+        turned = studio.g.node(
+            "IID_TransformKeypoints", **{**plain, **change, "keypoints": [points, 0]}
+        )
+        studio.draw(name, [turned, 0], (SIZE, SIZE))
+    _samples(studio, first, second, points)
+    return studio.g.prompt
+
+
+def _placed(studio: Studio, place: Mapping[str, float]) -> str:
+    return studio.g.node("IID_PlaceKeypoints", width=SIZE, height=SIZE, **place)
+
+
+def _samples(studio: Studio, first: str, second: str, points: str) -> None:
+    for weight in WEIGHTS:
+        studio.make(f"weight {weight}", first, points, weight=weight)
+    for strength in STRENGTHS:
+        studio.make(f"strength {strength}", first, points, strength=strength)
+    for amount in AMOUNTS:
+        mixed = studio.g.node(
+            *("IID_MixIdentities",),
+            **{"adapter": [studio.loaded, 1], "first": [first, 0], "second": [second, 0]},
+            **{"amount": amount, "combine": "norm_kept_mean"},
+        )
+        studio.make(f"amount {amount}", mixed, points)
+    people: dict[str, Any] = {}
+    for name in ("first", "second"):
+        person = studio.g.node(
+            *("IID_PersonFromPhotos",),
+            **{"face_analyzer": [studio.loaded, 0], "adapter": [studio.loaded, 1]},
+            **{"portrait": studio.photos[name], "pose": studio.photos["two_poses"]},
+            **{"order": "left_to_right", "index": -1, "shape": "box", "padding": 0.1},
+            **{"feather": 0.0, "weight": 1.0, "strength": 1.0, **people},
+        )
+        people = {"people": [person, 0]}
+    studio.make("both", person, None)
+
+
+def row(tiles: list[tuple[str, Image.Image]]) -> Image.Image:
+    """Set pictures side by side, each with its words below."""
+    widths = [round(TILE * picture.width / picture.height) for _, picture in tiles]
+    size = (sum(widths) + GAP * (len(tiles) + 1), TILE + LINE + 2 * GAP)
+    paper = Image.new("RGB", size, PAPER)
+    draw, left = ImageDraw.Draw(paper), GAP
+    for (words, picture), width in zip(tiles, widths, strict=True):
+        paper.paste(picture.resize((width, TILE), Image.Resampling.BICUBIC), (left, GAP))
+        middle = (left + width // 2, GAP + TILE + LINE // 2 + 3)
+        draw.text(middle, words, INK, ImageFont.load_default(16), anchor="mm")
+        left += width + GAP
+    return paper
+
+
+def masked(photo: Image.Image, mask: Image.Image) -> Image.Image:
+    """Return a photo that is dark outside a mask."""
+    return Image.composite(photo, photo.point(lambda value: value // 4), mask.convert("L"))
+
+
+def rows(made: Mapping[str, Image.Image], given: Mapping[str, Image.Image]) -> dict[str, Any]:
+    """Return the tiles of every picture, by its file name."""
+
+    def tiles(*names: str) -> list[tuple[str, Image.Image]]:
+        return [(name, made[name]) for name in names]
+
+    photo = ("", given["first.png"])
+    both = ("", given["second.png"])
+    return {
+        "weight": [photo, *tiles(*(f"weight {weight}" for weight in WEIGHTS))],
+        "strength": [photo, *tiles(*(f"strength {strength}" for strength in STRENGTHS))],
+        "mix": tiles(*(f"amount {amount}" for amount in AMOUNTS)),
+        "people": [photo, both, ("", given["two_poses.png"]), ("", made["both"])],
+        "faces": [("", made["faces"])],
+        "keypoints": [photo, ("", made["points"])],
+        "fit": [photo, *tiles("fit crop", "fit pad")],
+        "place": tiles(*PLACES),
+        "transform": [photo, ("", made["points"]), *tiles(*CHANGES)],
+        "region": [(name, masked(given["first.png"], made[name])) for name in REGIONS],
+    }
+
+
+def update(server: Server, given: Mapping[str, Image.Image]) -> None:
+    """Make the pictures of the help pages.
+
+    given: what lies in the server's input folder, by file name.
+    """
+    wanted = prompt()
+    result = server.run(wanted, seconds=1800)
+    saved = [key for key, node in wanted.items() if node["class_type"] == "SaveImage"]
+    made = {key: fetched(server, result.images(key)[0]) for key in saved}
+    for name, tiles in rows(made, given).items():
+        keep_or_save(row(tiles), FOLDER / f"{name}.jpg", quality=88)
