@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -12,9 +14,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from line_tests import EVERY, Contexts, Only, body_around, measured, tests_of
+from line_tests import (
+    EVERY,
+    Contexts,
+    Durations,
+    Only,
+    body_around,
+    measured,
+    quickest,
+    tests_of,
+)
 
 SECONDS = 900  # for the tests of one fault; what takes longer is noticed
+BUDGET = 40.0  # seconds of the quickest tests, for a fault that is tried for the first time
 PRODUCT = ("nodes", "instantid_core")
 # Slow to import, and the same for every fault: done once, before processes are split off.
 PRELOADED = (
@@ -28,37 +40,54 @@ class UnsoundError(RuntimeError):
 
 
 class Trials:
-    """A copy of a checkout in which faults are tried, each in a process of its own."""
+    """A copy of a checkout in which faults are tried, each in a process of its own.
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.copy = folder / "checkout"
+    It lies in a folder named by what is in the checkout, with what the tests did without a fault,
+    so that this is found out once.
+    """
+
+    def __init__(self, root: Path, parent: Path) -> None:
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
             cwd=root, check=True, capture_output=True, text=True,
         )  # fmt: skip
-        for name in listed.stdout.splitlines():
-            if (root / name).is_file():
-                place = self.copy / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(root / name, place)
+        names = [name for name in listed.stdout.splitlines() if (root / name).is_file()]
+        content = hashlib.sha256()
+        for name in names:
+            content.update(name.encode() + hashlib.sha256((root / name).read_bytes()).digest())
+        folder = parent / content.hexdigest()[:16]
+        for other in parent.iterdir() if parent.is_dir() else ():
+            if other != folder:
+                shutil.rmtree(other)  # of another state of the checkout
+        self.copy = folder / "checkout"
+        for name in names:
+            place = self.copy / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, place)
         self.folder = folder
         self.log = folder / "pytest.log"
         self._runs: dict[str, Path | None] = {}
+        self._seconds: dict[str, dict[str, float]] = {}
 
-    def chosen(self, module: str, line: int, files: Sequence[str]) -> dict[str, set[str]]:
-        """Return the tests of files that run the function around a line of a module, by file.
+    def chosen(
+        self, module: str, line: int, files: Sequence[str], budget: float = BUDGET
+    ) -> list[str]:
+        """Return the tests that run the function around a line of a module, quickest first.
 
+        files: where they are looked for. budget: seconds; what takes longer in all is left out.
         Raises UnsoundError if the tests of a file fail without a fault.
         """
         place = self.copy / module
         lines = body_around(place.read_text(encoding="utf-8"), line)
-        found: dict[str, set[str]] = {}
+        seconds: dict[str, float] = {}
         for file in files:
             data = self._run_of(file)
-            found[file] = {EVERY} if data is None else tests_of(data, place, lines)
-        return {file: names for file, names in found.items() if names}
+            names = {EVERY} if data is None else tests_of(data, place, lines)
+            own = self._seconds[file]
+            seconds |= own if EVERY in names else {name: own[name] for name in names}
+        return quickest(seconds, budget)
 
-    def is_noticed(self, module: str, code: str, chosen: dict[str, set[str]]) -> bool:
+    def is_noticed(self, module: str, code: str, chosen: Sequence[str]) -> bool:
         """Tell whether tests fail, or hang, with a fault: `code` in the place of the module."""
         if not chosen:
             return False
@@ -66,21 +95,27 @@ class Trials:
         sound = place.read_text(encoding="utf-8")
         try:
             place.write_text(code, encoding="utf-8")
-            return not self.pass_(list(chosen), Only(chosen))
+            files = list(dict.fromkeys(nodeid.partition("::")[0] for nodeid in chosen))
+            return not self.pass_(files, Only(chosen))
         finally:
             place.write_text(sound, encoding="utf-8")
 
     def _run_of(self, file: str) -> Path | None:
         """Return what coverage saw of a file's tests; None for tests that fail when looked at."""
         if file not in self._runs:
-            data = self.folder / f"coverage{len(self._runs)}"
-            if self.pass_([file], data=data):
-                self._runs[file] = data
-            elif self.pass_([file]):
+            data = self.folder / f"{file.replace('/', '-')}.coverage"
+            durations = Durations(data.with_suffix(".json"))
+            is_known = durations.place.is_file()
+            if is_known or self.pass_([file], durations, data=data):
+                self._runs[file] = data if data.is_file() else None
+            elif self.pass_([file], durations):
                 self._runs[file] = None
             else:
+                durations.place.unlink(missing_ok=True)
                 said = self.log.read_text(encoding="utf-8", errors="replace")
                 raise UnsoundError(f"Without a fault {file} fails:\n{said[-3000:]}")
+            told = durations.place.read_text(encoding="utf-8")
+            self._seconds[file] = json.loads(told)
         return self._runs[file]
 
     def pass_(self, files: Sequence[str], *plugins: object, data: Path | None = None) -> bool:

@@ -4,13 +4,14 @@
         [--minutes N] [--survivors] [--results FILE]
 
 Each fault is tried in a copy of the checkout against the test files that claim its module in
-tests/claims.toml, those of the tiers core and host: all tests of them that run the function it is
-in. FILE: all faults of these modules. --sample: at random, at least ten from every module of more
-than 150 lines, at least N in all; the seed says which. --changed: only modules that differ from a
-commit. --most: at most so many, the first of the sample. --survivors: those that went unnoticed,
-again, with all tests of the files. Results are kept in .dev/mutants.jsonl, line by line; what
-stands there is not tried again. The last lines list what nobody noticed: a test is missing, or the
-fault changes nothing; that is for people to judge, so the exit code is 0.
+tests/claims.toml, those of the tiers core and host: the tests of them that run the function it is
+in, the quickest first, for 40 seconds at most. FILE: all faults of these modules. --sample: at
+random, at least ten from every module of more than 150 lines, at least N in all; the seed says
+which. --changed: only modules that differ from a commit. --most: at most so many, the first of the
+sample. --survivors: those that went unnoticed, again, for as long as it takes. Results are kept in
+.dev/mutants.jsonl, line by line; what stands there is not tried again. The last lines list what
+nobody noticed: a test is missing, or the fault changes nothing; that is for people to judge, so
+the exit code is 0.
 Operators are those of Cosmic Ray and, for the wiring between functions, of `argument_faults`.
 """
 
@@ -26,7 +27,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -35,8 +35,7 @@ from typing import Any
 
 import env
 import tomllib
-from line_tests import EVERY
-from mutant_trials import PRODUCT, Trials, UnsoundError, preload
+from mutant_trials import BUDGET, PRODUCT, Trials, UnsoundError, preload
 
 ROOT = env.ROOT
 RESULTS = env.STATE / "mutants.jsonl"
@@ -192,30 +191,28 @@ def try_all(
     """
     known = read(path)
     found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        trials = Trials(ROOT, Path(folder))
-        for number, mutant in enumerate(mutants, 1):
-            if time.monotonic() > end:
-                break
-            entry = None if again else known.get(mutant.key)
-            if entry is None:
-                module, files = mutant.site.module, claims(mutant.site.module)
-                try:
-                    chosen = trials.chosen(module, mutant.line, files)
-                except UnsoundError as error:
-                    print(f"{number}: not tried, {module}:{mutant.line}. {error}")
-                    continue
-                if again:
-                    chosen = {file: {EVERY} for file in files}
-                begun = time.monotonic()
-                noticed = trials.is_noticed(module, mutant.code, chosen)
-                seconds = round(time.monotonic() - begun, 1)
-                entry = {**asdict(mutant.site), "key": mutant.key, "noticed": noticed}
-                entry |= {"line": mutant.line, "before": mutant.before, "after": mutant.after}
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({**entry, "seconds": seconds}) + "\n")
-                print(f"{number}: {told(entry)} ({seconds} s)", flush=True)
-            found.append(entry)
+    trials = Trials(ROOT, path.with_suffix(""))
+    for number, mutant in enumerate(mutants, 1):
+        if time.monotonic() > end:
+            break
+        entry = None if again else known.get(mutant.key)
+        if entry is None:
+            module, files = mutant.site.module, claims(mutant.site.module)
+            budget = float("inf") if again else BUDGET
+            try:
+                chosen = trials.chosen(module, mutant.line, files, budget)
+            except UnsoundError as error:
+                print(f"{number}: not tried, {module}:{mutant.line}. {error}")
+                continue
+            begun = time.monotonic()
+            noticed = trials.is_noticed(module, mutant.code, chosen)
+            seconds = round(time.monotonic() - begun, 1)
+            entry = {**asdict(mutant.site), "key": mutant.key, "noticed": noticed}
+            entry |= {"line": mutant.line, "before": mutant.before, "after": mutant.after}
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**entry, "seconds": seconds}) + "\n")
+            print(f"{number}: {told(entry)} ({seconds} s)", flush=True)
+        found.append(entry)
     return found
 
 

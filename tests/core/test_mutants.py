@@ -90,7 +90,7 @@ def test_a_fault_is_noticed_or_survives_and_the_copy_is_sound_again(
     trials = mutants.Trials(checkout, tmp_path / "trials")
     files = mutants.claims("nodes/area.py")
     found = {
-        mutant.after: trials.is_noticed("nodes/area.py", mutant.code, dict.fromkeys(files, {"*"}))
+        mutant.after: trials.is_noticed("nodes/area.py", mutant.code, [f"{files[0]}::test_area"])
         for place in mutants.places("nodes/area.py")
         if (mutant := mutants.mutant_at(place)) is not None
         and place.operator in ("SwapArguments", "DropKeyword")
@@ -126,22 +126,28 @@ def test_nothing():
     other.write_text("def test_nothing():\n    pass\n", "utf-8")
     trials = mutants.Trials(checkout, tmp_path / "trials")
     files = ["tests/test_area.py", "tests/test_nothing.py"]
-    assert trials.chosen("nodes/area.py", 6, files) == {files[0]: {f"{files[0]}::test_area"}}
-    assert trials.chosen("nodes/area.py", 10, files)[files[0]] >= {"*"}
-    assert trials.chosen("nodes/area.py", 4, files) == {file: {"*"} for file in files}
-    unseen = {files[0]: {f"{files[0]}::test_nothing"}}
+    assert trials.chosen("nodes/area.py", 6, files) == [f"{files[0]}::test_area"]
+    of_file = {f"{files[0]}::test_{name}" for name in ("area", "one", "other", "nothing")}
+    assert set(trials.chosen("nodes/area.py", 10, files)) == of_file
+    everything = trials.chosen("nodes/area.py", 4, files)
+    assert set(everything) == {*of_file, f"{files[1]}::test_nothing"}
+    assert trials.chosen("nodes/area.py", 4, files, budget=0) == everything[:1]
+    unseen = [f"{files[0]}::test_nothing"]
     wrong = SOURCE.replace("by=3", "by=4")
     assert not trials.is_noticed("nodes/area.py", wrong, unseen)
-    assert trials.is_noticed("nodes/area.py", wrong, {files[0]: {f"{files[0]}::test_area"}})
+    assert trials.is_noticed("nodes/area.py", wrong, [f"{files[0]}::test_area"])
 
 
 def test_a_sample_is_the_same_for_a_seed_and_resumes_where_it_was(
-    mutants: ModuleType, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mutants: ModuleType,
+    checkout: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = [mutant.key for mutant in mutants.sampled(["nodes/area.py"], 4, 1)]
     assert first == [mutant.key for mutant in mutants.sampled(["nodes/area.py"], 4, 1)]
     assert first != [mutant.key for mutant in mutants.sampled(["nodes/area.py"], 4, 2)]
-    results = tmp_path / "results.jsonl"
+    results = tmp_path_factory.mktemp("kept") / "results.jsonl"
     for _ in range(2):
         sample = mutants.sampled(["nodes/area.py"], 4, 1)
         found = mutants.try_all(sample, results, again=False, end=float("inf"))
