@@ -58,7 +58,7 @@ class Kit:
         add = self.graph.add
         self.graph.column("Models")
         if note:
-            self.graph.note(MODELS_NOTE, height=620, width=380)
+            self.graph.note(MODELS_NOTE, height=460, width=380)
         self.checkpoint = add(
             "CheckpointLoaderSimple", models=CHECKPOINT_FILE, ckpt_name=CHECKPOINT
         )
@@ -211,7 +211,7 @@ def app() -> Graph:
     kit.models(note=False)
     kit.prompt(PORTRAIT, 832, 1216)
     graph.column("Face")
-    graph.note(MODELS_NOTE, height=620, width=380)
+    graph.note(MODELS_NOTE, height=460, width=380)
     identity = kit.encode(photo["IMAGE"])
     keypoints = kit.keypoints(photo["IMAGE"])
     graph.column("InstantID")

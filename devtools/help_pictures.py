@@ -1,6 +1,6 @@
 """The pictures of the help pages: what a node's settings do, in the drawn world.
 
-refresh.py calls this. Each picture is a row of tiles with the setting written below. One prompt on
+refresh.py calls this. Each picture is tiles with the setting written below. One prompt on
 a server with the models that were trained on drawn people makes them all.
 """
 
@@ -20,7 +20,7 @@ from pictures import keep_or_save
 from PIL import Image, ImageDraw, ImageFont
 
 FOLDER = Path(__file__).resolve().parent.parent / "web" / "docs" / "images"
-TILE, LINE, GAP = 150, 26, 8  # pixels
+TILE, LINE, GAP, PANEL = 150, 28, 8, 330  # pixels
 PAPER, INK = (30, 31, 38), (235, 235, 240)
 WIDE = (192, 128)
 WEIGHTS, STRENGTHS, AMOUNTS = (
@@ -182,17 +182,22 @@ def _samples(studio: Studio, first: str, second: str, points: str) -> None:
     studio.make("both", person, None)
 
 
-def row(tiles: list[tuple[str, Image.Image]]) -> Image.Image:
-    """Set pictures side by side, each with its words below."""
-    widths = [round(TILE * picture.width / picture.height) for _, picture in tiles]
-    size = (sum(widths) + GAP * (len(tiles) + 1), TILE + LINE + 2 * GAP)
+def grid(tiles: list[tuple[str, Image.Image]]) -> Image.Image:
+    """Set pictures into rows that can be read in a narrow panel, each with its words below."""
+    width = max(round(TILE * picture.width / picture.height) for _, picture in tiles)
+    columns = min(len(tiles), max(1, PANEL // (width + GAP)))
+    rows = -(-len(tiles) // columns)
+    size = (columns * (width + GAP) + GAP, rows * (TILE + LINE) + GAP)
     paper = Image.new("RGB", size, PAPER)
-    draw, left = ImageDraw.Draw(paper), GAP
-    for (words, picture), width in zip(tiles, widths, strict=True):
-        paper.paste(picture.resize((width, TILE), Image.Resampling.BICUBIC), (left, GAP))
-        middle = (left + width // 2, GAP + TILE + LINE // 2 + 3)
-        draw.text(middle, words, INK, ImageFont.load_default(16), anchor="mm")
-        left += width + GAP
+    draw = ImageDraw.Draw(paper)
+    for index, (words, picture) in enumerate(tiles):
+        left = GAP + index % columns * (width + GAP)
+        top = GAP + index // columns * (TILE + LINE)
+        own = round(TILE * picture.width / picture.height)
+        fitted = picture.resize((own, TILE), Image.Resampling.BICUBIC)
+        paper.paste(fitted, (left + (width - own) // 2, top))
+        middle = (left + width // 2, top + TILE + LINE // 2 - 2)
+        draw.text(middle, words, INK, ImageFont.load_default(17), anchor="mm")
     return paper
 
 
@@ -201,22 +206,26 @@ def masked(photo: Image.Image, mask: Image.Image) -> Image.Image:
     return Image.composite(photo, photo.point(lambda value: value // 4), mask.convert("L"))
 
 
-def rows(made: Mapping[str, Image.Image], given: Mapping[str, Image.Image]) -> dict[str, Any]:
+def pictures(made: Mapping[str, Image.Image], given: Mapping[str, Image.Image]) -> dict[str, Any]:
     """Return the tiles of every picture, by its file name."""
 
     def tiles(*names: str) -> list[tuple[str, Image.Image]]:
         return [(name, made[name]) for name in names]
 
     photo = ("", given["first.png"])
-    both = ("", given["second.png"])
     return {
         "weight": [photo, *tiles(*(f"weight {weight}" for weight in WEIGHTS))],
         "strength": [photo, *tiles(*(f"strength {strength}" for strength in STRENGTHS))],
         "mix": tiles(*(f"amount {amount}" for amount in AMOUNTS)),
-        "people": [photo, both, ("", given["two_poses.png"]), ("", made["both"])],
+        "people": [
+            ("1", given["first.png"]),
+            ("2", given["second.png"]),
+            ("", given["two_poses.png"]),
+            ("1 + 2", made["both"]),
+        ],
         "faces": [("", made["faces"])],
         "keypoints": [photo, ("", made["points"])],
-        "fit": [photo, *tiles("fit crop", "fit pad")],
+        "fit": tiles("fit crop", "fit pad"),
         "place": tiles(*PLACES),
         "transform": [photo, ("", made["points"]), *tiles(*CHANGES)],
         "region": [(name, masked(given["first.png"], made[name])) for name in REGIONS],
@@ -232,5 +241,5 @@ def update(server: Server, given: Mapping[str, Image.Image]) -> None:
     result = server.run(wanted, seconds=1800)
     saved = [key for key, node in wanted.items() if node["class_type"] == "SaveImage"]
     made = {key: fetched(server, result.images(key)[0]) for key in saved}
-    for name, tiles in rows(made, given).items():
-        keep_or_save(row(tiles), FOLDER / f"{name}.jpg", quality=88)
+    for name, tiles in pictures(made, given).items():
+        keep_or_save(grid(tiles), FOLDER / f"{name}.jpg", quality=88)

@@ -61,15 +61,19 @@ def test_every_node_opens_its_help_page_in_the_language_and_it_fits_the_panel(
 ) -> None:
     frontend = speaking(language)
     path = ROOT / "locales" / language / "nodeDefs.json"
+    wrong: list[str] = []
     for name, texts in json.loads(path.read_text(encoding="utf-8")).items():
         text, pictures = frontend.help_page(name)
-        assert text.startswith(texts["display_name"]), name
-        assert all(width > 0 for width in pictures), f"a picture of {name} does not load"
+        if not text.startswith(texts["display_name"]):
+            wrong.append(f"{name} begins with {text[:40]!r}")
+        if not all(width > 0 for width in pictures):
+            wrong.append(f"a picture of {name} does not load")
         for entry in texts["inputs"].values():
-            tooltip = entry.get("tooltip", "").replace("`", "")
-            assert entry["name"] in text and tooltip in text, (name, entry)
-        assert frontend.page.evaluate(TOO_WIDE) == [], name
+            for words in (entry["name"], entry.get("tooltip", "").replace("`", "")):
+                if words not in text:
+                    wrong.append(f"{name} lacks {words!r}")
+        wrong += [f"{name}: {part}" for part in frontend.page.evaluate(TOO_WIDE)]
         if name in LOOKED_AT:
-            frontend.page.locator(HELP).screenshot(
-                path=SCREENSHOTS / "help" / f"{name}_{language}.png"
-            )
+            place = SCREENSHOTS / "help" / f"{name}_{language}.png"
+            frontend.page.locator(HELP).screenshot(path=place)
+    assert wrong == []
