@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import torch
@@ -20,9 +18,7 @@ from faithful_instantid.devtools.drawn.studio import (
     image_of,
 )
 from faithful_instantid.nodes.crops import CropFace, PasteFace
-from faithful_instantid.nodes.folders import OWN_RECOGNISER
 from faithful_instantid.nodes.keypoints import FaceKeypoints
-from faithful_instantid.nodes.likeness import KeepMostAlike, Likeness
 
 import nodes as stock
 
@@ -84,17 +80,3 @@ def test_the_swapped_face_is_the_new_persons_and_the_rest_of_the_picture_stays(
         assert same.float().mean() > 0.5 and bool(same[:40].all())
     assert nearer == len(numbers)
     assert right >= len(numbers) - 2
-
-
-def test_likeness_ranks_20_of_20_made_pairs(studio: Studio, who: Everybody) -> None:
-    """Of a picture made of a person and one made of somebody else, the person's own scores more."""
-    made = [measures.shoot(studio, measures.order_of(who, n), n).picture for n in range(PEOPLE)]
-    right = 0
-    for number in range(PEOPLE):
-        pair = image_of(made[(number + 7) % PEOPLE], made[number])
-        given: dict[str, Any] = {"identity": who.identities[number], "threshold": 0.3}
-        scores = Likeness.execute(studio.analyzer, pair, OWN_RECOGNISER, **given)[0]
-        kept = KeepMostAlike.execute(studio.analyzer, pair, OWN_RECOGNISER, 1, **given)
-        assert kept[1] == [1 if scores[1] > scores[0] else 0]
-        right += scores[1] > scores[0]
-    assert right == PEOPLE
