@@ -146,7 +146,9 @@ def crop_faces(
     crop = plan_crops(keypoints, pictures, order, index, settings)
     scale = max(piece.place.scale for piece in crop.pieces)
     count = "1 crop" if len(crop.pieces) == 1 else f"{len(crop.pieces)} crops"
-    note(f"{count} of {crop.size[0]} x {crop.size[1]}, enlarged {scale:.2g} times")
+    note(
+        f"{count} of {crop.size[0]} x {crop.size[1]}, {scale:.2g} times as large as in the picture"
+    )
     return Cropped(cut(pictures, crop), crop_masks(crop, outline), crop.keypoints, crop)
 
 

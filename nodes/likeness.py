@@ -84,6 +84,7 @@ class Likeness(io.ComfyNode):
                 io.Image.Output(display_name="pictures", tooltip="The pictures with their scores."),
                 io.String.Output(display_name="report", tooltip="One line for each picture."),
             ],
+            is_output_node=True,
         )
 
     @classmethod

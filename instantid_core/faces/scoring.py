@@ -21,10 +21,11 @@ from .previews import draw_score, largest_preview
 from .references import AS_USUAL, LookSettings, Reference, choose_face, named, references_of
 
 NO_FACE = -1.0  # what a picture without a face counts
+LISTED = 8  # numbers of pictures that a warning names
 
 FLATTERS = (
-    "Scored with the recogniser that InstantID was trained on, so the scores flatter. Another "
-    "`recogniser`, with a photo on `reference`, is a fairer judge."
+    "Scored with the recogniser that InstantID was trained on: it flatters. Another `recogniser` "
+    "is a fairer judge."
 )
 
 
@@ -83,7 +84,7 @@ def score(
     values = [one.value for one in seen]
     order = sorted(range(len(seen)), key=lambda n: (seen[n].box is None, -values[n]))
     lines = [f"picture {number}: {one.words}" for number, one in enumerate(seen)]
-    _say(seen, lines)
+    _say(seen)
     if judge.is_own:
         lines.append(FLATTERS)
         note(FLATTERS)
@@ -114,13 +115,19 @@ def _seen(
     return _Seen(picture, face.points.box, likeness(analyzer.embed(picture, face), person))
 
 
-def _say(seen: Sequence[_Seen], lines: Sequence[str]) -> None:
-    missing = [str(number) for number, one in enumerate(seen) if one.box is None]
+def _say(seen: Sequence[_Seen]) -> None:
+    """Say on the node how alike the pictures are, and in which no face was found."""
+    missing = [number for number, one in enumerate(seen) if one.box is None]
     if missing:
-        what = "Picture" if len(missing) == 1 else "Pictures"
-        warn(f"{what} {', '.join(missing)} of {len(seen)} (from 0): no face found, so no score.")
-    for line in lines[:8]:
-        note(line)
+        some = ", ".join(map(str, missing[:LISTED])) + (", ..." if len(missing) > LISTED else "")
+        warn(
+            f"No face was found in {len(missing)} of {len(seen)} pictures (numbers from 0: "
+            f"{some}); they have no score."
+        )
+    found = {one.value: number for number, one in enumerate(seen) if one.box is not None}
+    if found:
+        least, most = min(found), max(found)
+        note(f"likeness {least:.2f} to {most:.2f}, most in picture {found[most]}")
 
 
 def _person(

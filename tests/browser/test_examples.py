@@ -12,7 +12,7 @@ from faithful_instantid.devtools.frontend import Frontend
 from .conftest import SCREENSHOTS
 
 EXAMPLES = workflows()
-QUICK = {"steps": 1, "width": 256, "height": 256}
+QUICK = {"steps": 1, "width": 256, "height": 256, "long_side": 256, "batch_size": 2}
 ANEW = {"classic": 0.43, "vue": 0.44}  # so that faces are found anew and shown, not cached
 
 

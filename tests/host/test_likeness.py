@@ -166,7 +166,13 @@ def test_a_picture_without_a_face_scores_nothing_says_so_and_comes_last(
             analyzer, batch, OWN, reference=PORTRAITS[2]
         ).result
     assert scores[0] == scores[2] == -1.0 < scores[1] < scores[3]
-    assert heard.problems == ["Pictures 0, 2 of 4 (from 0): no face found, so no score."]
+    assert heard.problems == [
+        "No face was found in 2 of 4 pictures (numbers from 0: 0, 2); they have no score."
+    ]
+    assert heard.found == [
+        f"likeness {scores[1]:.2f} to {scores[3]:.2f}, most in picture 3",
+        FLATTERS,
+    ]
     assert report.splitlines()[2] == "picture 2: no face found"
     assert len(preview) == 4
     kept = KeepMostAlike.execute(analyzer, batch, OWN, 9, reference=PORTRAITS[2])
