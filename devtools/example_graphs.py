@@ -267,6 +267,68 @@ Neither is confined to the face here; connect *Face Region Mask* to **mask** for
     return graph
 
 
+def two_scales() -> Graph:
+    """Person and text with a scale each, by ComfyUI's own Dual CFG Guider."""
+    kit = Kit("instantid_two_scales", "Older, younger, another style")
+    graph = kit.graph
+    kit.models()
+    graph.column("Face")
+    photo = kit.photo()
+    identity = kit.encode(photo["IMAGE"])
+    keypoints = kit.keypoints(photo["IMAGE"])
+    graph.column("Prompt")
+    kit.prompt("oil painting of a ninety year old woman, white hair, wrinkles, soft light")
+    clip = kit.checkpoint["CLIP"]
+    empty = graph.add("CLIPTextEncode", title="Empty prompt", text="", clip=clip)
+    graph.column("InstantID")
+    graph.note(
+        """
+**Two scales instead of one cfg.** In *Dual CFG Guider*, **cfg_conds** is the scale of the text and
+**cfg_cond2_negative** that of the person. The picture follows the text too little? Raise the first.
+The person is lost? Raise the second. Equal numbers are plain cfg of that number.
+
+**cond2** is the empty prompt with the person: leave its text empty.
+""",
+        height=240,
+    )
+    model = kit.apply_adapter(kit.checkpoint["MODEL"], identity)
+    conditioned = kit.apply_identitynet(
+        kit.positive,
+        kit.negative,
+        identity,
+        keypoints["keypoints"],
+        middle=empty["CONDITIONING"],
+    )
+    graph.column("Two scales")
+    guider = graph.add(
+        "DualCFGGuider",
+        model=model["MODEL"],
+        cond1=conditioned["positive"],
+        cond2=conditioned["middle"],
+        negative=conditioned["negative"],
+        cfg_conds=7.0,
+        cfg_cond2_negative=4.0,
+        style="regular",
+    )
+    noise = graph.add("RandomNoise", noise_seed=1, control_after_generate="fixed")
+    sampler = graph.add("KSamplerSelect", sampler_name="euler")
+    sigmas = graph.add(
+        "BasicScheduler", model=model["MODEL"], scheduler="normal", steps=30, denoise=1.0
+    )
+    graph.column("Picture")
+    sampled = graph.add(
+        "SamplerCustomAdvanced",
+        noise=noise["NOISE"],
+        guider=guider["GUIDER"],
+        sampler=sampler["SAMPLER"],
+        sigmas=sigmas["SIGMAS"],
+        latent_image=kit.latent,
+    )
+    decoded = graph.add("VAEDecode", samples=sampled["output"], vae=kit.checkpoint["VAE"])
+    graph.add("SaveImage", images=decoded["IMAGE"], filename_prefix=graph.name)
+    return graph
+
+
 def pose_photo() -> Graph:
     kit = Kit("instantid_pose_photo", "Pose from another photo")
     graph = kit.graph
@@ -612,7 +674,7 @@ one was.
 
 
 def inpaint_face() -> Graph:
-    kit = Kit("instantid_inpaint_face", "Face swap in a picture")
+    kit = Kit("instantid_inpaint_face", "Repaint a large face in a picture")
     graph = kit.graph
     kit.models()
     graph.column("Face")
@@ -767,6 +829,7 @@ def all_graphs() -> list[Graph]:
         style,
         depth,
         separate_nodes,
+        two_scales,
         lightning,
         hires,
         *finish_graphs.MAKERS,
@@ -815,6 +878,7 @@ def portrait_blueprint() -> Blueprint:
             (kit.empty.key, "height", "height"),
             (applied.key, "weight", "weight"),
             (applied.key, "strength", "strength"),
+            (applied.key, "preset", "preset"),
             (sampled.key, "seed", "seed"),
             (sampled.key, "steps", "steps"),
             (sampled.key, "cfg", "cfg"),

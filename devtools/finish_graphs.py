@@ -20,9 +20,6 @@ that matters.
 class Finish(Kit):
     """A kit with crops: one for each face that is painted anew."""
 
-    def __init__(self, title: str) -> None:
-        super().__init__(title, title)
-
     def faces(self, image: Output, **inputs: Any) -> Node:
         return self.graph.add(
             "IID_FaceKeypoints",
@@ -74,7 +71,7 @@ class Finish(Kit):
 
 
 def swap() -> Graph:
-    kit = Finish("Swap the face in a picture")
+    kit = Finish("instantid_swap_face", "Swap the face in a picture")
     graph = kit.graph
     kit.models()
     graph.column("Face")
@@ -116,7 +113,7 @@ Only the head is painted anew. Lower **denoise** to 0.6 to keep light and colour
 
 
 def small_faces() -> Graph:
-    kit = Finish("Make small faces right")
+    kit = Finish("instantid_small_faces", "Make small faces right")
     graph = kit.graph
     kit.models()
     graph.column("Face")
@@ -159,7 +156,7 @@ picture? Choose the face with **order** and **index**.
 
 
 def group_photo() -> Graph:
-    kit = Finish("Everybody in a group photo")
+    kit = Finish("instantid_group_photo", "Everybody in a group photo")
     graph = kit.graph
     sides = ("left", "right")
     kit.models()
@@ -204,7 +201,7 @@ set **index** to 2, and chain one more *Paste Face*.
 
 
 def most_alike() -> Graph:
-    kit = Finish("Keep the most alike of eight")
+    kit = Finish("instantid_most_alike", "Keep the most alike of eight")
     graph = kit.graph
     kit.models()
     graph.column("Face")

@@ -14,7 +14,7 @@ from ..instantid_core.keypoints import checked
 from ..instantid_core.pasting import paste
 from ..instantid_core.people import ORDERS
 from ..instantid_core.regions import AROUND_HEAD, Outline, Shape
-from . import sockets
+from . import search_words, sockets
 from .regions import outline_inputs
 from .showing import shown
 
@@ -30,7 +30,7 @@ class CropFace(io.ComfyNode):
             category="InstantID",
             description="Cut a face out of a picture, upright and large enough for InstantID, to "
             "paint it anew and paste it back with Paste Face. One crop for each frame.",
-            search_aliases=["instantid", "face swap", "face detailer", "inpaint crop", "crop"],
+            search_aliases=search_words.of("IID_CropFace"),
             inputs=[
                 io.Image.Input("image", tooltip="The whole picture, or the frames of a video."),
                 sockets.FaceKeypoints.Input(
@@ -143,7 +143,7 @@ class PasteFace(io.ComfyNode):
             category="InstantID",
             description="Put a crop of Crop Face back where it came from, with a soft seam. "
             "Nothing outside of the head or face changes. Chain several for several faces.",
-            search_aliases=["instantid", "face swap", "face detailer", "stitch", "uncrop"],
+            search_aliases=search_words.of("IID_PasteFace"),
             inputs=[
                 io.Image.Input(
                     "image",

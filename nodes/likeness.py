@@ -12,7 +12,7 @@ from ..instantid_core.faces.references import LookSettings
 from ..instantid_core.faces.scoring import Scores, judge_of, keep, score
 from ..instantid_core.host.faces import watched
 from ..instantid_core.host.on_node import told_on_node
-from . import folders, sockets
+from . import folders, search_words, sockets
 from .face_inputs import look_inputs
 from .showing import shown
 
@@ -73,7 +73,7 @@ class Likeness(io.ComfyNode):
             description="Say how much each picture looks like a person: the cosine of the face "
             "embeddings, from -1 to 1. Photos of one person are mostly above 0.4, of two people "
             "mostly below 0.2.",
-            search_aliases=["instantid", "face similarity", "score", "compare faces"],
+            search_aliases=search_words.of("IID_Likeness"),
             inputs=[*required, *optional],
             outputs=[
                 io.Float.Output(
@@ -117,7 +117,7 @@ class KeepMostAlike(io.ComfyNode):
             category="InstantID/likeness",
             description="Of a batch of pictures keep those that look most like a person, the best "
             "one first.",
-            search_aliases=["instantid", "face similarity", "best of", "select", "pick best"],
+            search_aliases=search_words.of("IID_KeepMostAlike"),
             inputs=[
                 *required,
                 io.Int.Input(
