@@ -24,8 +24,7 @@ class LayerWeightsNode(io.ComfyNode):
             display_name="Layer Weights for InstantID",
             category="InstantID/control",
             description="Let InstantID act more strongly in some blocks of the UNet than in "
-            "others: where likeness and prompt are at odds, less in the up blocks keeps more of "
-            "the style, less in the down blocks more of the composition.",
+            "others: in its down, middle and up blocks, or in each of eleven.",
             search_aliases=search_words.of("IID_LayerWeights"),
             inputs=[
                 *(
