@@ -21,6 +21,10 @@ WANTED = {
     "two people": "IID_Person",
     "face mask": "IID_FaceRegionMask",
     "block weight": "IID_LayerWeights",
+    "face swap": "IID_CropFace",
+    "uncrop": "IID_PasteFace",
+    "face similarity": "IID_Likeness",
+    "pick best": "IID_KeepMostAlike",
 }
 
 
