@@ -824,15 +824,18 @@ def all_graphs() -> list[Graph]:
         two_people,
         regional_prompts,
         several_references,
-        inpaint_face,
+        finish_graphs.swap,
+        finish_graphs.small_faces,
+        finish_graphs.group_photo,
+        finish_graphs.most_alike,
         img2img,
         style,
+        two_scales,
         depth,
         separate_nodes,
-        two_scales,
         lightning,
         hires,
-        *finish_graphs.MAKERS,
+        inpaint_face,
     )
     return [make() for make in makers]
 

@@ -71,7 +71,7 @@ class Finish(Kit):
 
 
 def swap() -> Graph:
-    kit = Finish("instantid_swap_face", "Swap the face in a picture")
+    kit = Finish("instantid_swap_face", "Face swap in a picture")
     graph = kit.graph
     kit.models()
     graph.column("Face")
@@ -233,5 +233,3 @@ The recogniser that InstantID was trained on flatters: it ranks well, but its nu
     kit.save_image(kept["images"])
     return graph
 
-
-MAKERS = (swap, small_faces, group_photo, most_alike)

@@ -22,12 +22,16 @@ WANTED: dict[str, str] = json.loads(
 # What people look for among the templates, and the one that does it.
 TEMPLATES = {
     "portrait": "instantid_basic",
-    "face swap": "instantid_inpaint_face",
-    "swap": "instantid_inpaint_face",
+    "face swap": "instantid_swap_face",
+    "swap": "instantid_swap_face",
+    "older": "instantid_two_scales",
+    "small faces": "instantid_small_faces",
+    "group photo": "instantid_group_photo",
     "style": "instantid_style_ipadapter",
     "pose": "instantid_pose_photo",
     "two people": "instantid_two_people",
     "likeness": "instantid_several_references",
+    "most alike": "instantid_most_alike",
     "phone": "instantid_app",
     "app": "instantid_app",
     "lightning": "instantid_lightning",
