@@ -344,9 +344,9 @@ def _preset_input() -> io.Input:
         options=list(NAMES),
         default=AS_SET,
         optional=True,
-        tooltip="A word for weight and strength, which it replaces, with plain adding. balanced: 0.8 "
-        "and 0.8, as published. more alike: 1 and 1. more prompt: 0.5 and 0.6. few steps: 0.6 and "
-        "0.8, for models that need 4 to 8 steps.",
+        tooltip="A word for weight and strength, which it replaces, with plain adding. balanced: "
+        "0.8 and 0.8, as published. more alike: 1 and 1. more prompt: 0.5 and 0.6. few steps: 0.6 "
+        "and 0.8, for models that need 4 to 8 steps.",
     )
 
 
