@@ -250,7 +250,7 @@ class Apply(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="Factors on padding and feather of the face regions over the sampling, "
-                    "from InstantID Weight Curve: the region opens or closes while sampling.",
+                    "from Weight Curve for InstantID: the region opens or closes while sampling.",
                 ),
                 _preset_input(),
             ],

@@ -112,7 +112,7 @@ def apply_adapter(
     curve = checks.part(WeightCurve, curve, "weight_curve", "Weight Curve for InstantID")
     weight, factors = checks.number(weight, "weight"), _slot_factors(layers, slots)
     window = Window.checked(start_percent, end_percent)
-    opening = checks.part(WeightCurve, region_curve, "region_curve", "InstantID Weight Curve")
+    opening = checks.part(WeightCurve, region_curve, "region_curve", "Weight Curve for InstantID")
     for one, factor, region in _one_by_one(identity, masks.checked(mask), fit, opening):
         term = AdapterTerm(
             fitting(one, layout),

@@ -106,7 +106,9 @@ class _How:
         layers = checks.part(LayerWeights, layers, "layer_weights", "Layer Weights for InstantID")
         curve = checks.part(WeightCurve, curve, "weight_curve", "Weight Curve for InstantID")
         number = checks.number(strength, "strength")
-        opening = checks.part(WeightCurve, region_curve, "region_curve", "InstantID Weight Curve")
+        opening = checks.part(
+            WeightCurve, region_curve, "region_curve", "Weight Curve for InstantID"
+        )
         if checks.number(every, "every") < 1 or every != int(every):
             raise WrongInputError(
                 f"IdentityNet shall be evaluated at every {every:g} steps. Wanted: a whole number "

@@ -161,7 +161,7 @@ def checked_opening(
     outline: of one person's region. face_region: whether one person has a region.
     Raises WrongInputError.
     """
-    opening = checks.part(WeightCurve, curve, "region_curve", "InstantID Weight Curve")
+    opening = checks.part(WeightCurve, curve, "region_curve", "Weight Curve for InstantID")
     if opening is None or isinstance(identity, NoIdentity):
         return opening
     if isinstance(identity, People):
