@@ -104,7 +104,8 @@ class _How:
     ) -> _How:
         """Return what was connected, if it is what was wanted. Raises WrongInputError."""
         layers = checks.part(LayerWeights, layers, "layer_weights", "Layer Weights for InstantID")
-        curve = checks.part(WeightCurve, curve, "weight_curve", "Weight Curve for InstantID")
+        source = "Weight Curve for InstantID"
+        curve = checks.part(WeightCurve, curve, "weight_curve", source)
         number = checks.number(strength, "strength")
         opening = checks.part(
             WeightCurve, region_curve, "region_curve", "Weight Curve for InstantID"
