@@ -232,4 +232,3 @@ The recogniser that InstantID was trained on flatters: it ranks well, but its nu
     graph.column("Picture")
     kit.save_image(kept["images"])
     return graph
-

@@ -106,14 +106,19 @@ class Studio:
         )
         self.g.save(name, [drawn, 0])
 
-    def make(self, name: str, who: str, points: str | None, **settings: float) -> None:
-        """Sample a picture; a list of people brings its own points."""
+    def make(
+        self, name: str, who: str, points: str | None, place: int = 0, **settings: float
+    ) -> str:
+        """Sample a picture; a list of people brings its own points.
+
+        place: of the output of `points` that has them.
+        """
         inputs: dict[str, Any] = {
             **{"model": [self.model, 0], "negative": [self.empty, 0]},
             "positive": [self.text if points else self.two, 0],
             **{"control_net": [self.loaded, 2], "face_embeds": [who, 0]},
             **{"start_percent": 0.0, "fit": "crop", **gallery.ANYWHERE, **settings},
-            **({"keypoints": [points, 0]} if points else {}),
+            **({"keypoints": [points, place]} if points else {}),
         }
         applied = self.g.node("IID_Apply", **inputs)
         sampled = self.g.node(
@@ -124,6 +129,7 @@ class Studio:
         )
         decoded = self.g.node("VAEDecode", samples=[sampled, 0], vae=[self.model, 2])
         self.g.save(name, [decoded, 0])
+        return decoded
 
 
 def prompt() -> Prompt:
@@ -150,6 +156,7 @@ def prompt() -> Prompt:
         )
         studio.draw(name, [turned, 0], (SIZE, SIZE))
     _samples(studio, first, second, points)
+    _crops(studio, first)
     return studio.g.prompt
 
 
@@ -157,9 +164,48 @@ def _placed(studio: Studio, place: Mapping[str, float]) -> str:
     return studio.g.node("IID_PlaceKeypoints", width=SIZE, height=SIZE, **place)
 
 
+def _crops(studio: Studio, who: str) -> None:
+    """A face of a picture cut out, painted anew as somebody else, and pasted back."""
+    g, picture = studio.g, studio.photos["two_poses"]
+    faces = g.node(
+        "IID_FaceKeypoints",
+        face_analyzer=[studio.loaded, 0],
+        image=picture,
+        **{"pick": "left_to_right", "index": 0, "on_missing": "error"},
+    )
+    soft = {"shape": "ellipse", "padding": 0.1, "feather": 0.15}
+    crop = g.node(
+        *("IID_CropFace",),
+        **{"image": picture, "keypoints": [faces, 0], "order": "left_to_right", "index": 0},
+        **{"context": 2.0, "long_side": SIZE, "aspect": 1.0, "multiple_of": "8"},
+        **{"upright": True, **soft},
+    )
+    g.save("crop", [crop, 0])
+    painted = studio.make("painted anew", who, crop, 2)
+    given = {"image": picture, "crop": [painted, 0], "face_crop": [crop, 3]}
+    pasted = g.node("IID_PasteFace", **given, **soft, colour_match=0.0)
+    g.save("pasted", [pasted, 0])
+
+
+def _likeness(studio: Studio, made: list[str]) -> None:
+    """Pictures of falling weight, with their scores."""
+    g, batch = studio.g, made[0]
+    for other in made[1:]:
+        batch = g.node("ImageBatch", image1=[batch, 0], image2=[other, 0])
+    scored = g.node(
+        *("IID_Likeness",),
+        **{"face_analyzer": [studio.loaded, 0], "images": [batch, 0]},
+        recogniser="face_analyzer",
+        reference=studio.photos["first"],
+    )
+    for place in range(len(made)):
+        one = g.node("ImageFromBatch", image=[scored, 1], batch_index=place, length=1)
+        g.save(f"score {place}", [one, 0])
+
+
 def _samples(studio: Studio, first: str, second: str, points: str) -> None:
-    for weight in WEIGHTS:
-        studio.make(f"weight {weight}", first, points, weight=weight)
+    made = [studio.make(f"weight {w}", first, points, weight=w) for w in WEIGHTS]
+    _likeness(studio, made)
     for strength in STRENGTHS:
         studio.make(f"strength {strength}", first, points, strength=strength)
     for amount in AMOUNTS:
@@ -223,6 +269,8 @@ def pictures(made: Mapping[str, Image.Image], given: Mapping[str, Image.Image]) 
             ("", given["two_poses.png"]),
             ("1 + 2", made["both"]),
         ],
+        "swap": [("", given["two_poses.png"]), *tiles("crop", "painted anew", "pasted")],
+        "likeness": [photo, *((f"weight {w}", made[f"score {n}"]) for n, w in enumerate(WEIGHTS))],
         "faces": [("", made["faces"])],
         "keypoints": [photo, ("", made["points"])],
         "fit": tiles("fit crop", "fit pad"),
