@@ -38,7 +38,10 @@ def lay_out_photos() -> None:
 
 
 def link_names() -> dict[str, str]:
-    """Return the file name of every example by its name in links, which never changes."""
+    """Return the file name of every example by its name in links, which never changes.
+
+    Reads all of their files: only when a link is followed.
+    """
     names: dict[str, str] = {}
     for path in sorted(WORKFLOWS.glob("*.json")):
         extra = json.loads(path.read_text(encoding="utf-8")).get("extra", {})
@@ -59,10 +62,9 @@ def register_links() -> None:
     from aiohttp import web
 
     folder = f"/workflow_templates/{ROOT.name}"
-    for name, file in link_names().items():
-        target = f"/api{folder}/{quote(file)}"
+    for form in sorted((WORKFLOWS / "api").glob("*.json")):  # called by their names
 
-        async def forward(_: web.Request, target: str = target) -> web.Response:
-            raise web.HTTPFound(target)
+        async def forward(_: web.Request, name: str = form.stem) -> web.Response:
+            raise web.HTTPFound(f"/api{folder}/{quote(link_names()[name])}")
 
-        instance.routes.get(f"{folder}/{name}.json")(forward)
+        instance.routes.get(f"{folder}/{form.name}")(forward)

@@ -14,6 +14,7 @@ from .conftest import SCREENSHOTS
 EXAMPLES = workflows()
 QUICK = {"steps": 1, "width": 256, "height": 256, "long_side": 256, "batch_size": 2}
 ANEW = {"classic": 0.43, "vue": 0.44}  # so that faces are found anew and shown, not cached
+SHOW_FACES = {"IID_EncodeFace", "IID_FaceKeypoints", "IID_PersonFromPhotos"}  # with their numbers
 
 
 def overlapping(boxes: list[dict[str, Any]]) -> list[str]:
@@ -38,13 +39,19 @@ def test_an_example_opens_without_a_complaint_converts_to_its_api_form_and_runs(
     assert frontend.complaints() == []
     assert overlapping(frontend.call("boxes")) == []
     assert frontend.call("outOfGroups") == []
-    assert frontend.api_form() == read(api_form(name_of(path)))
-    frontend.call("setWidgets", {**QUICK, "threshold": ANEW[frontend.renderer]})
+    api = frontend.api_form()
+    assert api == read(api_form(name_of(path)))
+    anew = dict.fromkeys(("threshold", "padding"), ANEW[frontend.renderer])
+    frontend.call("setWidgets", {**QUICK, **anew})
     entry = frontend.run()
     assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1][1][
         "exception_message"
     ]
-    assert any("images" in output for output in entry["outputs"].values())
+    shown = {
+        api[key]["class_type"] for key, output in entry["outputs"].items() if "images" in output
+    }
+    assert "SaveImage" in shown
+    assert shown & SHOW_FACES, f"no node shows a face that it found: {shown}"
     assert frontend.complaints() == []
     frontend.call("wait", 0.5)  # until pictures are drawn
     frontend.screenshot(SCREENSHOTS / frontend.renderer / f"{path.stem}_run.png")

@@ -72,6 +72,15 @@ def test_a_template_opens_with_a_click(frontend: Frontend) -> None:
     assert frontend.complaints() == []
 
 
+def test_a_link_with_a_short_name_opens_the_template(page: Frontend) -> None:
+    link = "?template=instantid_two_people&source=faithful-instantid"
+    page.page.goto(f"{page.url}/{link}", wait_until="domcontentloaded")
+    page.page.wait_for_function(
+        "() => window.app?.graph?.nodes.some((node) => node.type === 'IID_PersonFromPhotos')"
+    )
+    page.set(page.renderer)
+
+
 def test_a_template_is_found_by_what_it_is_for(frontend: Frontend) -> None:
     page = frontend.page
     frontend.call("command", "Comfy.BrowseTemplates")
