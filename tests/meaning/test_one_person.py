@@ -14,7 +14,9 @@ from faithful_instantid.devtools.drawn import judging, measures, world
 from faithful_instantid.devtools.drawn.limits import LIMITS
 from faithful_instantid.devtools.drawn.measures import Everybody, Shot
 from faithful_instantid.devtools.drawn.studio import Studio, bytes_of, image_of, keypoints_of
+from faithful_instantid.nodes.folders import OWN_RECOGNISER
 from faithful_instantid.nodes.keypoints import TransformKeypoints
+from faithful_instantid.nodes.likeness import Likeness
 
 STILL = {"mirror": False, "move_x": 0.0, "move_y": 0.0, "scale": 1.0, "rotate": 0.0}
 
@@ -57,6 +59,19 @@ def test_the_picture_shows_the_person(shown: list[Shot], who: Everybody) -> None
 
 def test_without_instantid_it_shows_somebody_else(without: list[Shot], who: Everybody) -> None:
     assert count(without, who) <= LIMITS["right without InstantID"].enough
+
+
+def test_likeness_ranks_every_picture_with_instantid_above_the_one_without(
+    studio: Studio, shown: list[Shot], without: list[Shot], who: Everybody
+) -> None:
+    plain = {shot.people[0]: shot.picture for shot in without}
+    pairs = [(shot.people[0], shot.picture) for shot in shown if shot.people[0] in plain]
+    assert len(pairs) == min(len(shown), len(without))
+    for number, picture in pairs:
+        both = image_of(plain[number], picture)
+        given = {"identity": who.identities[number], "threshold": 0.3}
+        scores = Likeness.execute(studio.analyzer, both, OWN_RECOGNISER, **given)[0]
+        assert scores[1] > scores[0]
 
 
 def test_the_picture_shows_what_the_prompt_says(shown: list[Shot], who: Everybody) -> None:
