@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from example_dsl import Graph, Node, Output
-from example_graphs import PORTRAIT, Kit
+from example_graphs import OFFICER, PORTRAIT, TWO, WOMAN, Kit
 
 SOFT = {"shape": "ellipse", "padding": 0.1, "feather": 0.15}  # of Crop Face and Paste Face alike
 STRONG = {"weight": 0.9, "strength": 0.9}  # most of the crop is the face
@@ -76,7 +76,7 @@ def swap() -> Graph:
     kit.models()
     graph.column("Face")
     graph.note(CONSENT, height=170)
-    photo = kit.photo("Who: face photo")
+    photo = kit.photo("Who: face photo", OFFICER)
     identity = kit.encode(photo["IMAGE"])
     graph.column("Picture")
     picture = kit.photo("Picture with the face to exchange")
@@ -161,12 +161,15 @@ def group_photo() -> Graph:
     sides = ("left", "right")
     kit.models()
     graph.column("Who")
-    photos = [kit.photo(f"Person on the {side}") for side in sides]
+    photos = [
+        kit.photo(f"Person on the {side}", image)
+        for side, image in zip(sides, (WOMAN, OFFICER), strict=True)
+    ]
     graph.column("Identities")
     identities = [kit.encode(photo["IMAGE"]) for photo in photos]
     graph.column("Group photo")
     graph.note(CONSENT, height=170)
-    picture = kit.photo("Group photo with two faces")
+    picture = kit.photo("Group photo with two faces", TWO)
     faces = kit.faces(picture["IMAGE"], pick="all")
     graph.column("Crops")
     crops = [kit.crop(picture["IMAGE"], faces, index=index) for index in (0, 1)]

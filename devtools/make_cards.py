@@ -32,7 +32,7 @@ FILES = {
     "identitynet": Path(make_standins.IDENTITYNET).name,
     "adapter": Path(make_standins.ADAPTER).name,
 }
-MARKS = {"instantid_lightning": "4", "instantid_hires": "x 1.5"}
+MARKS = {"instantid_lightning": "4", "instantid_hires": "x 1.5", "instantid_most_alike": "1 / 8"}
 # What stands on the left: pictures on nodes by class, or `given` for a picture as it goes in, each
 # with its number among those.
 LEFT: dict[str, tuple[tuple[str, int], ...]] = {
@@ -48,6 +48,10 @@ LEFT: dict[str, tuple[tuple[str, int], ...]] = {
     "instantid_style_ipadapter": (("IID_EncodeFace", 0), ("given", 0)),
     "instantid_depth": (("IID_EncodeFace", 0), ("given", 2)),
     "instantid_separate_nodes": (("IID_EncodeFace", 0), ("IID_DrawKeypoints", 0)),
+    "instantid_swap_face": (("IID_EncodeFace", 0), ("given", 1), ("IID_CropFace", 0)),
+    "instantid_small_faces": (("IID_EncodeFace", 0), ("IID_FaceKeypoints", 0)),
+    "instantid_group_photo": (("given", 0), ("given", 1), ("IID_FaceKeypoints", 0)),
+    "instantid_most_alike": (("IID_EncodeFace", 0), ("IID_Likeness", 0), ("IID_Likeness", 1)),
 }
 LEFT_SIDE = {1: 220, 2: 210, 3: 190}  # pixels of a picture, by how many there are
 PHONE = (214, 420)

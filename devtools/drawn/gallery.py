@@ -71,9 +71,11 @@ def in_drawn_world(prompt: Prompt, name: str, files: Mapping[str, str]) -> Promp
     """
     made = _without_missing_models(copy.deepcopy(prompt))
     again = iter(FIRST_AGAIN if name == "instantid_several_references" else ())
-    negative = {node["inputs"]["negative"][0] for node in made.values() if _is(node, "KSampler")}
+    sampling = [n for n in made.values() if _is(n, "KSampler") or _is(n, "DualCFGGuider")]
+    negative = {node["inputs"]["negative"][0] for node in sampling}
     for key, node in made.items():
-        _adapt(node, name, files, empty=key in _texts_behind(made, negative))
+        empty = key in _texts_behind(made, negative) or node["inputs"].get("text") == ""
+        _adapt(node, name, files, empty=empty)
         if _is(node, "LoadImage"):
             node["inputs"]["image"] = next(again, node["inputs"]["image"])
     return made
@@ -107,6 +109,10 @@ def _adapt(node: dict[str, Any], name: str, files: Mapping[str, str], empty: boo
         },
         "CLIPTextEncode": {"text": "" if empty else prompt_of(name, people)},
         "KSampler": {**SAMPLER, "seed": SEED},
+        "BasicScheduler": {"steps": STEPS, "scheduler": "simple"},
+        "DualCFGGuider": {"cfg_conds": CFG, "cfg_cond2_negative": CFG},
+        "RandomNoise": {"noise_seed": SEED},
+        "IID_CropFace": {"long_side": SIZE},
         "IID_Apply": ANYWHERE,
         "IID_ApplyAdapter": {"weight": 1.0, "end_percent": 1.0},
         "IID_ApplyIdentityNet": {"strength": 1.0, "end_percent": 1.0},
