@@ -14,7 +14,7 @@ from typing import Any
 from comfy_server import Server
 from drawn import gallery
 from drawn.sheet import Prompt
-from drawn.world import SIZE
+from drawn.world import SIZE, Scene
 from make_cards import FILES, fetched
 from pictures import keep_or_save
 from PIL import Image, ImageDraw, ImageFont
@@ -107,15 +107,21 @@ class Studio:
         self.g.save(name, [drawn, 0])
 
     def make(
-        self, name: str, who: str, points: str | None, place: int = 0, **settings: float
+        self,
+        name: str,
+        who: str,
+        points: str | None,
+        place: int = 0,
+        text: str | None = None,
+        **settings: float,
     ) -> str:
         """Sample a picture; a list of people brings its own points.
 
-        place: of the output of `points` that has them.
+        place: of the output of `points` that has them. text: a prompt of its own.
         """
         inputs: dict[str, Any] = {
             **{"model": [self.model, 0], "negative": [self.empty, 0]},
-            "positive": [self.text if points else self.two, 0],
+            "positive": [text or (self.text if points else self.two), 0],
             **{"control_net": [self.loaded, 2], "face_embeds": [who, 0]},
             **{"start_percent": 0.0, "fit": "crop", **gallery.ANYWHERE, **settings},
             **({"keypoints": [points, place]} if points else {}),
@@ -181,7 +187,9 @@ def _crops(studio: Studio, who: str) -> None:
         **{"upright": True, **soft},
     )
     g.save("crop", [crop, 0])
-    painted = studio.make("painted anew", who, crop, 2)
+    scene = Scene("white", "black").prompt()
+    text = g.node("CLIPTextEncode", text=scene, clip=[studio.model, 1])
+    painted = studio.make("painted anew", who, crop, 2, text)
     given = {"image": picture, "crop": [painted, 0], "face_crop": [crop, 3]}
     pasted = g.node("IID_PasteFace", **given, **soft, colour_match=0.0)
     g.save("pasted", [pasted, 0])
