@@ -15,7 +15,6 @@ LANGUAGES = ("en", "fr", "ja", "zh")
 WORDS: dict[str, str] = json.loads(
     Path(__file__).with_name("words.json").read_text(encoding="utf-8")
 )
-TALL, WIDE = {"width": 1600, "height": 3600}, {"width": 1600, "height": 1000}  # of the window
 # What of an open help page reaches over the panel's width, and would have to be scrolled to.
 TOO_WIDE = """() => {
     const page = document.querySelector('.node-help-content')
@@ -60,7 +59,6 @@ def test_every_node_opens_its_help_page_in_the_language_and_it_fits_the_panel(
     speaking: Callable[[str], Frontend], language: str
 ) -> None:
     frontend = speaking(language)
-    frontend.page.set_viewport_size(TALL)  # so that a screenshot shows the whole page
     path = ROOT / "locales" / language / "nodeDefs.json"
     wrong: list[str] = []
     for name, texts in json.loads(path.read_text(encoding="utf-8")).items():
@@ -76,5 +74,4 @@ def test_every_node_opens_its_help_page_in_the_language_and_it_fits_the_panel(
         wrong += [f"{name}: {part}" for part in frontend.page.evaluate(TOO_WIDE)]
         place = SCREENSHOTS / f"help_{language}" / f"{name}.png"
         frontend.page.locator(HELP).screenshot(path=place)
-    frontend.page.set_viewport_size(WIDE)
     assert wrong == []
