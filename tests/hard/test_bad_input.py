@@ -141,7 +141,8 @@ def run(good: Any, official: dict[str, torch.Tensor], tiny_model: Any) -> Run:
             if isinstance(result, torch.Tensor) and not bool(result.isfinite().all()):
                 return "a picture or mask with numbers that are not finite came out"
         models = [result for result in results if hasattr(result, "model_options")]
-        sides = [result for result in results if isinstance(result, list)]
+        lists = [result for result in results if isinstance(result, list)]
+        sides = [one for one in lists if not any(isinstance(part, (int, float)) for part in one)]
         if not models and not sides:
             return ANSWERED
         texts = [conditioning(official, side) for side in ("positive", "negative")]
