@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..embeddings import mean_of_references
@@ -169,4 +170,5 @@ def keep(scores: Scores, images: Tensor, count: int) -> Kept:
         raise WrongInputError(f"count is {count}; 1 or more pictures can be kept.")
     order = scores.order[:count]
     note(f"kept {', '.join(map(str, order))}")
-    return Kept(image_batch(images)[order], order)
+    best = torch.nan_to_num(image_batch(images)[order], nan=0.0, posinf=1.0, neginf=0.0)
+    return Kept(best, order)
