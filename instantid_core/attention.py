@@ -7,6 +7,7 @@ arXiv 2308.06721, section 3.2.2): the same queries and the same scale, K and V o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -59,11 +60,13 @@ def to_length(wanted: Tensor, x: Tensor) -> Tensor:
     The length is the L2 norm over all that a row has; of nothing it stays nothing: the factor is
     0. Source: the norm-kept adding of UniID.
     """
-    dims = tuple(range(1, x.ndim))
-    lengths = (
-        torch.linalg.vector_norm(each, dim=dims, keepdim=True, dtype=torch.float32)
-        for each in (wanted, x)
-    )
-    target, own = lengths
+    target, own = _length(wanted), _length(x)
     factor = torch.where(own > 0, target / own, 0.0)
     return factor.clamp(max=torch.finfo(x.dtype).max).to(x.dtype)
+
+
+def _length(x: Tensor) -> Tensor:
+    """(B,...) -> (B,1,...) float32: the L2 norm of all that a row has."""
+    dims = list(range(1, x.ndim))
+    linalg = cast(Any, torch.linalg)
+    return linalg.vector_norm(x, dim=dims, keepdim=True, dtype=torch.float32)
