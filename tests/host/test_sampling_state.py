@@ -16,8 +16,11 @@ import torch
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import WrongInputError
 from faithful_instantid.instantid_core.fitting import place, standard_face
+from faithful_instantid.instantid_core.host import adapter_terms
+from faithful_instantid.instantid_core.host import conditioning as conditioning_room
 from faithful_instantid.instantid_core.host import identitynet as identitynet_room
 from faithful_instantid.instantid_core.host.people import carry_person
+from faithful_instantid.instantid_core.host.rows import CANVAS, CELLS, Canvas
 from faithful_instantid.instantid_core.host.sampling import RUN
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.people import People, PeopleMasks, Person
@@ -149,6 +152,60 @@ class TestWorkIsDoneOnce:
         said = [m for m in caplog.messages if m.startswith(f"The keypoints have {count} frames, ")]
         assert len(said) == bool(told)
         assert all("the latent batch has 3: " in m and told in m for m in said)
+
+
+class Listener:
+    """Stands at a node: keeps what samplings find."""
+
+    def __init__(self) -> None:
+        self.samplings = 0
+        self.texts: list[str] = []
+
+    def begin_sampling(self) -> None:
+        self.samplings += 1
+
+    def add(self, text: str) -> None:
+        self.texts.append(text)
+
+
+class TestWhereWordsGo:
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_what_a_sampling_finds_is_told_at_the_node_that_applied_it(
+        self,
+        official: Official,
+        tiny_model: Any,
+        make_controlnet: MakeNet,
+        identity: Any,
+        second_identity: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        count: int,
+    ) -> None:
+        people = People(
+            (Person(identity, face_at(0.3)), Person(second_identity, face_at(0.7)))[:count]
+        )
+        nodes = {"adapter": Listener(), "IdentityNet": Listener()}
+        monkeypatch.setattr(adapter_terms, "current_node", lambda: nodes["adapter"])
+        monkeypatch.setattr(conditioning_room, "current_node", lambda: nodes["IdentityNet"])
+        model = host.apply_adapter(tiny_model, people)
+        conds = host.apply_identitynet(*texts(official), make_controlnet("identitynet"), people)
+        sample(model, list(conds), latents())
+        small = [text for text in nodes["IdentityNet"].texts if "pixels large" in text]
+        assert len(small) == 1 and nodes["adapter"].texts == []
+        assert all(node.samplings == 1 for node in nodes.values())
+        strange = tiny_model.clone()
+        kind = comfy.patcher_extension.WrappersMP.APPLY_MODEL
+
+        def cut(executor: Any, *args: Any, **kwargs: Any) -> Any:
+            """As a sampler that cuts tiles and does not say where they lie."""
+            kwargs = {key: value for key, value in kwargs.items() if key != CELLS}
+            options = {**args[5], CANVAS: Canvas((HEIGHT, WIDTH), is_whole=False)}
+            return executor(*args[:5], options, *args[6:], **kwargs)
+
+        options = strange.model_options["transformer_options"]
+        comfy.patcher_extension.add_wrapper_with_key(kind, "cut", cut, options)
+        sample(host.apply_adapter(strange, people), texts(official), latents())
+        (text,) = set(nodes["adapter"].texts)
+        assert "left out" in text
 
 
 class TestVideos:
