@@ -291,7 +291,7 @@ def test_what_another_pack_gives_is_not_written_to_where_a_mask_leaves_a_layer_o
     view = View((16, 16), (Rectangle(0, 0, 16, 16),) * 2, (0, 0))
     sides = torch.randn(2, 2, 16, 64, generator=torch.Generator().manual_seed(0))
     terms = tuple(
-        SlotTerm(sides, torch.tensor([0, 1]), 0.8, CallMask(MaskLayout(mask), 0, view, {}))
+        SlotTerm(sides, torch.tensor([0, 1]), 0.8, CallMask(MaskLayout(mask), 0, view, {}), False)
         for mask in (fine, half)
     )
     lent = torch.ones(2, 64, 64)
