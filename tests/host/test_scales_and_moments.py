@@ -28,7 +28,7 @@ from .predict import SIDES, conditioning, predict, sigma_of
 
 Official = dict[str, torch.Tensor]
 MakeNet = Callable[[str], Any]
-HEIGHT, WIDTH = 24, 16  # latent cells
+HEIGHT, WIDTH = 16, 12  # latent cells
 
 
 def latents(frames: int = 1) -> torch.Tensor:
