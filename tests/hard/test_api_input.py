@@ -56,6 +56,7 @@ SOURCES = {
     "FACE_KEYPOINTS": ["points", 0],
     "IID_FACE_REFERENCES": ["reference", 0],
     "IID_PEOPLE": ["person", 0],
+    "FACE_CROP": ["crop", 3],
 }
 
 
@@ -80,6 +81,29 @@ BASE: Prompt = {
         index=0,
         combine="mean",
         on_missing="error",
+    ),
+    "found": node(
+        "IID_FaceKeypoints",
+        face_analyzer=["analyzer", 0],
+        image=["photo", 0],
+        pick="largest",
+        index=0,
+        on_missing="error",
+    ),
+    "crop": node(
+        "IID_CropFace",
+        image=["photo", 0],
+        keypoints=["found", 0],
+        order="left_to_right",
+        index=0,
+        context=2.0,
+        long_side=64,
+        aspect=1.0,
+        multiple_of="8",
+        upright=True,
+        shape="ellipse",
+        padding=0.1,
+        feather=0.15,
     ),
 }
 
@@ -110,7 +134,8 @@ def right(node_class: str, described: dict[str, Any]) -> dict[str, Any]:
             inputs[name] = settings["default"]
     if "keypoints" in described["input"].get("optional", {}):
         inputs["keypoints"] = SOURCES["FACE_KEYPOINTS"]
-    inputs.update({side: 256 for side in ("width", "height") if side in inputs})
+    sides = {"width": 256, "height": 256, "long_side": 64}
+    inputs.update({side: length for side, length in sides.items() if side in inputs})
     return inputs
 
 

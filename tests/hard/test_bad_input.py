@@ -146,7 +146,7 @@ def run(good: Any, official: dict[str, torch.Tensor], tiny_model: Any) -> Run:
         if not models and not sides:
             return ANSWERED
         texts = [conditioning(official, side) for side in ("positive", "negative")]
-        sides = [*sides, *texts[len(sides) :]]
+        sides = [*sides[:2], *texts[len(sides) :]]
         model = models[0] if models else tiny_model
         found = predict(model, *sides, noise_of(official, model, 600), 600)
         finite = all(bool(side.isfinite().all()) for side in found.values())
