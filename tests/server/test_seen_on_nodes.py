@@ -55,6 +55,9 @@ def test_two_people_from_photos_with_one_face_are_refused_at_the_second(server: 
     people = [key for key, node in prompt.items() if node["class_type"] == "IID_PersonFromPhotos"]
     for key in people:
         prompt[key]["inputs"].update(order="largest", index=0)
+    for node in prompt.values():
+        if node["class_type"] == "LoadImage":
+            node["inputs"]["image"] = "example.png"  # one face, which the stand-ins find
     failed = failure(server.run, prompt)
     (second,) = (key for key in people if "people" in prompt[key]["inputs"])
     assert failed.node == second
