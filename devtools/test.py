@@ -6,7 +6,8 @@
 A tier is a folder under tests/. Without a name all but `hard`, `fleet` and `meaning` run, each in a
 process of its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI
 server, `browser` Chromium; `hard` is hard use, `fleet` many servers, `meaning` looks at pictures of
-drawn people, these three in short forms unless `--long` is given. `--frontend 1.58.1` gives
+drawn people, these three in short forms unless `--long` is given; without it `browser` runs each
+example in one of the two renderers, and only opens it in the other. `--frontend 1.58.1` gives
 `browser` that frontend from PyPI, `--frontend newest` the newest there is. What stands after `--`
 goes to pytest, for example `host -- -k masks -x`.
 The exit code is 1 when a tier fails, takes too long or has no test to run.

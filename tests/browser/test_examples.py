@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .conftest import SCREENSHOTS
 EXAMPLES = workflows()
 QUICK = {"steps": 1, "width": 256, "height": 256, "long_side": 256, "batch_size": 2}
 ANEW = {"classic": 0.15, "vue": 0.35}  # so that faces are found anew and shown, not cached
+LONG = os.environ.get("INSTANTID_TESTS_LONG") == "1"
 SHOW_FACES = {"IID_EncodeFace", "IID_FaceKeypoints", "IID_PersonFromPhotos"}  # with their numbers
 
 
@@ -41,7 +43,10 @@ def test_an_example_opens_without_a_complaint_converts_to_its_api_form_and_runs(
     assert frontend.call("outOfGroups") == []
     api = frontend.api_form()
     assert api == read(api_form(name_of(path)))
-    value = ANEW[frontend.renderer] + EXAMPLES.index(path) / 100
+    place = EXAMPLES.index(path)
+    if not LONG and place % 2 != list(ANEW).index(frontend.renderer):
+        return  # it runs in the other renderer, but for the long form
+    value = ANEW[frontend.renderer] + place / 100
     anew = dict.fromkeys(("threshold", "padding"), value)
     frontend.call("setWidgets", {**QUICK, **anew})
     entry = frontend.run()
