@@ -283,15 +283,6 @@ def on_crop(keypoints: Keypoints, crop: FaceCrop) -> Keypoints:
     return Keypoints(*crop.size, tuple(kept))
 
 
-def on_picture(keypoints: Keypoints, crop: FaceCrop) -> Keypoints:
-    """Return keypoints of crops on the whole picture: the way back of `on_crop`."""
-    frames = frames_for(keypoints, *crop.size, len(crop.pieces))
-    found: list[list[FacePoints]] = [[] for _ in range(crop.frame_count)]
-    for piece, faces in zip(crop.pieces, frames, strict=True):
-        found[piece.frame] += [piece.place.inverse.face(face) for face in faces]
-    return Keypoints(*crop.picture, tuple(map(tuple, found)))
-
-
 def _is_on(face: FacePoints, size: Sequence[int]) -> bool:
     inside = (face.kps >= -0.5) & (face.kps <= np.array(size) - 0.5)
     return cast("bool", inside.all(axis=1).any())

@@ -71,8 +71,7 @@ class Likeness(io.ComfyNode):
             display_name="Likeness",
             category="InstantID/likeness",
             description="Say how much each picture looks like a person: the cosine of the face "
-            "embeddings, from -1 to 1. Photos of one person are mostly above 0.4, of two people "
-            "mostly below 0.2.",
+            "embeddings, from -1 to 1.",
             search_aliases=search_words.of("IID_Likeness"),
             inputs=[*required, *optional],
             outputs=[

@@ -27,9 +27,10 @@ TWO_POSES = (
 RESULTS = ("with_instantid", "without", "another_prompt", "another_person", "two_people")
 WHAT_IT_IS = (
     "These are drawn people in a small world of their own: a detector, recogniser, VAE, UNet, "
-    "adapter and IdentityNet of the real structure, trained on drawings for an hour. The pictures "
-    "are soft, and docs/proof.md says how often they show the right person. The sheet says "
-    "nothing about how real photos come out: for those, name a folder of real models with --models."
+    "adapter and IdentityNet of the real structure, trained on drawings for two hours. The "
+    "pictures are soft, and docs/proof.md says how often they show the right person. The sheet "
+    "says nothing about how real photos come out: for those, name a folder of real models with "
+    "--models."
 )
 
 

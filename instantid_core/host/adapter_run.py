@@ -85,7 +85,7 @@ class AdapterRun:
         self._percents = PercentTable(to_noise) if has_curve else None
         self._residents: dict[tuple[torch.device, torch.dtype], Resident] = {}
         self._moment: float | None = None  # for which percent masks that change are laid
-        self._layouts = _layouts(self.terms, 0.0)
+        self._layouts = _layouts(self.terms, 0.0, [])
         self._masks: Recent[Any, list[CallMask | None]] = Recent()
 
     def clear(self) -> None:
@@ -169,7 +169,8 @@ class AdapterRun:
     def _lay_for(self, percent: float | None) -> None:
         """Lay what changes anew where the sampling has gone on."""
         if percent is not None and percent != self._moment:
-            self._moment, self._layouts = percent, _layouts(self.terms, percent)
+            self._moment = percent
+            self._layouts = _layouts(self.terms, percent, self._layouts)
 
     def _laid(self, view: View, like: Tensor) -> tuple[list[CallMask | None], int]:
         grids = list(dict.fromkeys(halved(view.latent, times) for times in LEVELS))
@@ -213,16 +214,21 @@ def _sides(term: AdapterTerm, number: int, carried: int) -> list[IdentitySide]:
     return sides
 
 
-def _layouts(terms: Sequence[AdapterTerm], percent: float) -> list[tuple[MaskLayout, int] | None]:
+def _layouts(
+    terms: Sequence[AdapterTerm], percent: float, before: Sequence[tuple[MaskLayout, int] | None]
+) -> list[tuple[MaskLayout, int] | None]:
     """Return how each term's mask is laid, and whose it is; people of one list are laid at once.
 
-    percent: the moment of the sampling, for masks that change.
+    percent: the moment of the sampling, for masks that change. before: the layouts of another
+    moment, of which those that do not change are used again.
     """
     made: dict[tuple[PeopleMasks, bool], MaskLayout] = {}
     layouts: list[tuple[MaskLayout, int] | None] = []
-    for term in terms:
+    for number, term in enumerate(terms):
         if term.mask is None:
             layouts.append(None)
+        elif before and not masks.changes(term.mask):
+            layouts.append(before[number])
         elif isinstance(term.mask, PersonRegion):
             key = (term.mask.everybody, term.smooth_mask)
             if key not in made:

@@ -22,7 +22,6 @@ from faithful_instantid.instantid_core.crops import (
     crop_masks,
     cut,
     on_crop,
-    on_picture,
     plan_crops,
 )
 from faithful_instantid.instantid_core.errors import NoFaceError, WrongInputError
@@ -202,11 +201,11 @@ def test_keypoints_come_back_from_the_crop_within_a_tenth_of_a_pixel(case: Case)
     crop, keypoints = case.crop, case.keypoints
     placed = on_crop(keypoints, crop)
     assert (placed.width, placed.height) == crop.size
-    back = on_picture(placed, crop)
-    assert (back.width, back.height, len(back.frames)) == (case.width, case.height, len(case.faces))
-    for wanted, found, own, on in zip(
-        keypoints.faces, back.faces, crop.keypoints.faces, placed.faces, strict=True
+    assert len(placed.frames) == len(crop.pieces) == len(case.faces)
+    for wanted, piece, own, on in zip(
+        keypoints.faces, crop.pieces, crop.keypoints.faces, placed.faces, strict=True
     ):
+        found = piece.place.inverse.face(on)
         assert np.abs(wanted.kps - found.kps).max() < 0.1
         assert np.array_equal(own.kps, on.kps)
 
@@ -305,7 +304,7 @@ def test_frames_without_the_face_keep_their_place_and_stay_as_they_are() -> None
     done = paste(case.images, torch.zeros_like(made), crop)
     changed = (done != case.images).flatten(1).any(dim=1)
     assert changed.tolist() == [True, False, True]
-    assert [len(frame) for frame in on_picture(on_crop(keypoints, crop), crop).frames] == [1, 0, 1]
+    assert [len(frame) for frame in on_crop(keypoints, crop).frames] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("index", [0, EVERY_FACE])

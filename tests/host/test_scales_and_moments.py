@@ -195,6 +195,31 @@ class TestRegionsThatOpen:
             unlike = sampled(model, list(conds), latents(5), steps=2)
             assert relative_error(unlike, whole) > 1e-3
 
+    def test_only_what_changes_is_made_anew_while_sampling(
+        self,
+        official: Official,
+        tiny_model: Any,
+        identity: Any,
+        second_identity: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        made: list[tuple[float, int]] = []
+        render = FaceRegion.render
+
+        def look(self: FaceRegion, width: int, height: int, frames: Any = None) -> torch.Tensor:
+            made.append((round(self.outline.padding, 3), width))
+            return render(self, width, height, frames)
+
+        monkeypatch.setattr(FaceRegion, "render", look)
+        opening = FaceRegion(face_at(0.3), Fit.CROP, OUTLINE, PLATEAUS)
+        fixed = FaceRegion(face_at(0.7), Fit.CROP, Outline(padding=0.05))
+        model = host.apply_adapter(tiny_model, identity, mask=opening)
+        model = host.apply_adapter(model, second_identity, mask=fixed)
+        sampled(model, texts(official), latents(), steps=3)
+        width = 8 * WIDTH
+        assert made.count((0.05, width)) == 1
+        assert len([one for one in made if one[0] != 0.05]) == 3  # three noise levels
+
 
 @pytest.fixture
 def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
