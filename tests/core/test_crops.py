@@ -176,6 +176,17 @@ def test_the_mask_is_the_region_of_the_face(case: Case) -> None:
 
 
 @every_case
+def test_the_mask_of_a_crop_is_the_region_of_its_face_but_for_the_rim(case: Case) -> None:
+    crop, outline = case.crop, Outline(Shape.ELLIPSE, 0.05, 0.1)
+    masks = crop_masks(crop, outline)
+    width, height = crop.size
+    assert masks.shape == (len(crop.pieces), height, width)
+    rim = round(0.2 * min(crop.size))
+    within = (slice(None), slice(rim, height - rim), slice(rim, width - rim))
+    assert torch.equal(masks[within], draw_regions(crop.keypoints, outline)[within])
+
+
+@every_case
 def test_a_crop_is_as_large_as_told_and_has_the_upright_face_in_its_middle(case: Case) -> None:
     crop, settings = case.crop, case.settings
     width, height = crop.size

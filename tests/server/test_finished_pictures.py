@@ -57,7 +57,7 @@ def changed(server: Server, picture: np.ndarray) -> np.ndarray:
 
 
 def test_a_swapped_face_changes_the_head_and_nothing_else(photographed: Server) -> None:
-    prompt = with_photos(workflow("Swap the face in a picture", IID_CropFace=CROP))
+    prompt = with_photos(workflow("instantid_swap_face", IID_CropFace=CROP))
     result = photographed.run(prompt)
     (picture,) = (np.asarray(one) for one in pictures(photographed, result, prompt))
     assert picture.shape == (HEIGHT, WIDTH, 3)
@@ -69,13 +69,13 @@ def test_a_swapped_face_changes_the_head_and_nothing_else(photographed: Server) 
 
 
 def test_swapping_takes_at_most_15_nodes_beside_loaders_photos_and_notes() -> None:
-    kinds = [node["class_type"] for node in workflow("Swap the face in a picture").values()]
+    kinds = [node["class_type"] for node in workflow("instantid_swap_face").values()]
     assert len([kind for kind in kinds if kind not in AROUND]) <= 15
     assert "ImageCompare" in kinds
 
 
 def test_everybody_in_a_group_photo_gets_a_head_of_their_own(photographed: Server) -> None:
-    prompt = with_photos(workflow("Everybody in a group photo", IID_CropFace=CROP))
+    prompt = with_photos(workflow("instantid_group_photo", IID_CropFace=CROP))
     differs = changed(photographed, run(photographed, prompt))
     for face in GROUP:
         assert differs[heads(face, padding=0.0)].mean() > 0.9
@@ -84,7 +84,7 @@ def test_everybody_in_a_group_photo_gets_a_head_of_their_own(photographed: Serve
 
 def test_a_picture_without_small_faces_goes_through_with_a_word(photographed: Server) -> None:
     """A random model draws nobody, so nothing is to be made right."""
-    prompt = with_photos(workflow("Make small faces right", IID_CropFace=CROP))
+    prompt = with_photos(workflow("instantid_small_faces", IID_CropFace=CROP))
     result = photographed.run(prompt)
     (picture,) = pictures(photographed, result, prompt)
     assert picture.size == (128, 128)
@@ -93,7 +93,7 @@ def test_a_picture_without_small_faces_goes_through_with_a_word(photographed: Se
 
 
 def test_small_faces_of_a_picture_are_painted_anew(photographed: Server) -> None:
-    prompt = with_photos(workflow("Make small faces right", IID_CropFace=CROP))
+    prompt = with_photos(workflow("instantid_small_faces", IID_CropFace=CROP))
     prompt["group"] = {"class_type": "LoadImage", "inputs": {"image": "group.png"}}
     paste = prompt[node_id(prompt, "IID_PasteFace")]["inputs"]
     drawn = paste["image"]
@@ -108,7 +108,7 @@ def test_small_faces_of_a_picture_are_painted_anew(photographed: Server) -> None
 
 
 def test_of_eight_pictures_one_is_kept_and_each_has_its_score(photographed: Server) -> None:
-    name = "Keep the most alike of eight"
+    name = "instantid_most_alike"
     size = {"width": 64, "height": 64, "batch_size": 8}
     prompt = with_photos(workflow(name, EmptyLatentImage=size))
     assert workflow(name)[node_id(prompt, "EmptyLatentImage")]["inputs"]["batch_size"] == 8
