@@ -19,6 +19,7 @@ from faithful_instantid.instantid_core.host.hints import hint_of
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.people import People, Person
 from faithful_instantid.instantid_core.regions import FaceRegion, Outline
+from faithful_instantid.instantid_core.weighting import Adding
 
 from .comparing import relative_error
 from .other_packs import SlidingWindows, TileSampler, cropped_conditioning, cut, repeats_rows
@@ -91,6 +92,16 @@ class TestWindows:
         windows = SlidingWindows(WINDOWS, cuts_tensors=cuts_tensors)
         self.both_ways(model, windows.on(model), texts(official))
 
+    def test_kept_lengths_of_several_people_are_those_of_each_frame(
+        self, official: Official, tiny_model: Any, identity: Any, second_identity: Any
+    ) -> None:
+        people = People((Person(identity, mask=masks()), Person(second_identity, mask=1 - masks())))
+        keep = {"weight": 0.7, "adding": Adding.KEEP_LENGTH}
+        for who, mask in ((identity, masks()), (people, None)):
+            model = host.apply_adapter(tiny_model, who, mask=mask, **keep)
+            for windowed in (SlidingWindows(WINDOWS).on(model), _context_windows(model)):
+                self.both_ways(model, windowed, texts(official))
+
     def test_keypoints_and_masks_of_identitynet_follow_them_also_behind_another_net(
         self, official: Official, tiny_model: Any, make_controlnet: MakeNet, identity: Any
     ) -> None:
@@ -153,7 +164,7 @@ class TestWindows:
                 assert relative_error(every[side][frame], wanted[side][0]) < 1e-5
 
 
-def _context_windows(model: Any, *, causal: bool) -> Any:
+def _context_windows(model: Any, *, causal: bool = True) -> Any:
     node = nodes_context_windows.ContextWindowsManualNode
     made = node.execute(model, 4, 2, "standard_static", 1, False, "flat", 0, False)[0]
     made.model_options["context_handler"].causal_window_fix = causal

@@ -315,6 +315,28 @@ class TestEverySoManySteps:
         assert len(evaluated) == 12
         assert caplog.text.count("evaluated at every step although") == 1
 
+    def test_areas_of_a_prompt_are_evaluated_at_every_step_too(
+        self,
+        official: Official,
+        tiny_model: Any,
+        make_controlnet: MakeNet,
+        identity: Any,
+        evaluated: list[int],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """One call of the area, one of the whole, in turn: neither is taken for the other."""
+        given = (make_controlnet("identitynet"), identity, face_at(0.5))
+        made = []
+        for every in (1, 2):
+            positive, negative = texts(official)
+            positive[0][1].update(area=(8, WIDTH, 8, 0), strength=1.0)
+            positive += texts(official)[0]
+            conds = host.apply_identitynet(positive, negative, *given, every=every)
+            made.append(sampled(tiny_model, list(conds), latents(2), steps=3))
+        assert torch.equal(*made)
+        assert len(evaluated) % 2 == 0 and len(evaluated) >= 12
+        assert caplog.text.count("evaluated at every step although") == 1
+
     def test_what_would_be_too_large_is_not_kept(
         self,
         official: Official,
