@@ -1,14 +1,15 @@
 """Make the private environment that every script in this folder runs in.
 
-    python3 devtools/env.py [--comfyui-version 0.30.0 | --comfyui PATH]
+    python3 devtools/env.py [--comfyui-version 0.30.0 | --comfyui PATH] [--python PATH]
 
 Everything goes into the git-ignored folder `.dev` of the checkout: a ComfyUI tree (unpacked from
 a hash-checked source distribution, unless a tree of your own is named by --comfyui or
 COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Linters
-get an environment of their own, `.dev/tools`, and so does the fleet, `.dev/fleet`. Nothing outside
-`.dev` is touched, but for Chromium and redis-server when the tests ask for them. A run that was cut
-short is repaired by the next one; two runs at once wait for each other. The last line of stdout is
-JSON: {"python": ..., "comfyui": ...}.
+get an environment of their own, `.dev/tools`, and so does the fleet, `.dev/fleet`. With --python
+the environment is made from that interpreter, beside the others: `.dev/0.30.0-py3.13`. Nothing
+outside `.dev` is touched, but for Chromium and redis-server when the tests ask for them. A run that
+was cut short is repaired by the next one; two runs at once wait for each other. The last line of
+stdout is JSON: {"python": ..., "comfyui": ...}.
 
 Needs Python 3.10 or newer with pip and venv; uses uv when it is there.
 """
@@ -23,7 +24,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -175,11 +175,26 @@ def installer(python: Path) -> list[str | Path]:
 
 
 def fingerprint(*parts: str) -> str:
-    return hashlib.sha256("\n".join([sys.version.split()[0], *parts]).encode()).hexdigest()
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def ensure_venv(name: str, base: list[str], extra: Path, note: str) -> Path:
+def version_of(python: Path) -> str:
+    """Return the version of an interpreter, such as 3.13.0."""
+    if python == Path(sys.executable):
+        return sys.version.split()[0]
+    ask = [str(python), "-c", "import sys; print(sys.version.split()[0])"]
+    try:
+        return subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"{python} is no Python that can be run: {error}") from error
+
+
+def ensure_venv(
+    name: str, base: list[str], extra: Path, note: str, maker: Path = Path(sys.executable)
+) -> Path:
     """Return the interpreter of `.dev/NAME/venv`, which holds `base` and the list in file `extra`.
+
+    maker: the Python that the environment is made from.
 
     A changed `base` (or Python) makes the environment anew; a changed `extra` is installed on top.
     The marker that says which of both are in place is written last and taken away first, so that
@@ -189,9 +204,10 @@ def ensure_venv(name: str, base: list[str], extra: Path, note: str) -> Path:
     marker = STATE / name / "ready.json"
     python = venv_python(folder)
     files = [Path(base[i + 1]).read_text("utf-8") for i, part in enumerate(base) if part == "-r"]
+    version = version_of(maker)
     wanted = {
-        "base": fingerprint(*base, *files),
-        "extra": fingerprint(extra.read_text("utf-8")),
+        "base": fingerprint(version, *base, *files),
+        "extra": fingerprint(version, extra.read_text("utf-8")),
     }
     if read_marker(marker) == wanted:
         return python
@@ -203,7 +219,7 @@ def ensure_venv(name: str, base: list[str], extra: Path, note: str) -> Path:
         if found.get("base") != wanted["base"] or not python.exists():
             say(f"Making the environment in {folder} ({note})")
             shutil.rmtree(folder, ignore_errors=True)
-            make_venv(folder)
+            make_venv(folder, maker)
         else:
             say(f"Bringing {folder} up to date")
         run(*installer(python), *base, "-r", extra)
@@ -211,12 +227,12 @@ def ensure_venv(name: str, base: list[str], extra: Path, note: str) -> Path:
     return python
 
 
-def make_venv(folder: Path) -> None:
+def make_venv(folder: Path, maker: Path) -> None:
     try:
-        venv.create(folder, with_pip=True)
+        run(maker, "-m", "venv", folder)
     except subprocess.CalledProcessError as error:
         raise SystemExit(
-            f"{sys.executable} cannot make a virtual environment with pip in {folder}. "
+            f"{maker} cannot make a virtual environment with pip in {folder}. "
             "On Debian and Ubuntu, install python3-venv and run this again."
         ) from error
 
@@ -235,8 +251,13 @@ def ensure_tree(version: str) -> Path:
     return tree
 
 
-def ensure(version: str = DEFAULT_VERSION, comfyui: Path | None = None) -> Environment:
-    """Return a ready environment, making whatever part of it is missing."""
+def ensure(
+    version: str = DEFAULT_VERSION, comfyui: Path | None = None, python: Path | None = None
+) -> Environment:
+    """Return a ready environment, making whatever part of it is missing.
+
+    python: an interpreter to make it from, instead of the one that runs this; it gets its own.
+    """
     tree = ensure_tree(version) if comfyui is None else comfyui.resolve()
     if not (tree / "main.py").is_file():
         raise SystemExit(
@@ -247,7 +268,10 @@ def ensure(version: str = DEFAULT_VERSION, comfyui: Path | None = None) -> Envir
     release = RELEASES.get(name, RELEASES[version])
     base = [*TORCH, release.insightface, "-r", str(tree / "requirements.txt")]
     note = "torch is large: this can take minutes"
-    return Environment(ensure_venv(name, base, DEV_REQUIREMENTS, note), tree)
+    if python is None:
+        return Environment(ensure_venv(name, base, DEV_REQUIREMENTS, note), tree)
+    name += "-py" + ".".join(version_of(python).split(".")[:2])
+    return Environment(ensure_venv(name, base, DEV_REQUIREMENTS, note, python), tree)
 
 
 def environment_of(tree: Path) -> str:
@@ -341,7 +365,7 @@ def can_install_packages() -> bool:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two options that choose the ComfyUI; shared by every script of this folder."""
+    """Add the options that choose ComfyUI and Python; shared by every script of this folder."""
     own = os.environ.get("COMFYUI_PATH")
     parser.add_argument("--comfyui-version", choices=RELEASES, default=DEFAULT_VERSION)
     parser.add_argument(
@@ -351,13 +375,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(own) if own else None,
         help="use this ComfyUI tree instead of a downloaded one (or set COMFYUI_PATH)",
     )
+    parser.add_argument(
+        "--python", type=Path, metavar="PATH", help="make the environment from this Python"
+    )
+
+
+def chosen(options: argparse.Namespace) -> Environment:
+    """Return the ready environment that the options of `add_arguments` name."""
+    return ensure(options.comfyui_version, options.comfyui, options.python)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_arguments(parser)
     options = parser.parse_args()
-    print(ensure(options.comfyui_version, options.comfyui).to_json())
+    print(chosen(options).to_json())
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--runs", type=int, default=50)
     options = parser.parse_args()
-    environment = env.ensure(options.comfyui_version, options.comfyui)
+    environment = env.chosen(options)
     if not env_is(environment):
         here = [str(environment.python), __file__, *sys.argv[1:]]
         raise SystemExit(subprocess.run(here).returncode)

@@ -308,7 +308,7 @@ def run(options: argparse.Namespace, started: float) -> None:
 def set_up(options: argparse.Namespace) -> int:
     """Make the environment, then run this script again with its interpreter."""
     started = time.time()
-    ready = env.ensure(options.comfyui_version, options.comfyui)
+    ready = env.chosen(options)
     say(f"Environment ready in {time.time() - started:.1f} s: {ready.python}")
     arguments = [*sys.argv[1:], "--comfyui", str(ready.comfyui)]
     command = [str(ready.python), str(Path(__file__).resolve()), *arguments]

@@ -225,7 +225,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     check_machine()
-    environment = env.ensure(options.comfyui_version, options.comfyui)
+    environment = env.chosen(options)
     if Path(sys.prefix).resolve() != environment.python.parent.parent.resolve():
         here = [str(environment.python), __file__, *sys.argv[1:]]
         raise SystemExit(subprocess.run(here).returncode)

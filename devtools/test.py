@@ -1,7 +1,7 @@
 """Run the tests: make the private environment if it is missing, then pytest for each tier.
 
     python3 devtools/test.py [tier ...] [--long] [--frontend VERSION]
-        [--comfyui-version 0.30.0 | --comfyui PATH] [-- PYTEST ...]
+        [--comfyui-version 0.30.0 | --comfyui PATH] [--python PATH] [-- PYTEST ...]
 
 A tier is a folder under tests/. Without a name all but `hard`, `fleet` and `meaning` run, each in a
 process of its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI
@@ -199,7 +199,7 @@ def main() -> int:
     unknown = sorted(set(options.tiers).difference(tiers))
     if unknown:
         parser.error(f"no such tier: {', '.join(unknown)} (there are {', '.join(tiers)})")
-    ready = env.ensure(options.comfyui_version, options.comfyui)
+    ready = env.chosen(options)
     outcomes: list[Outcome] = []
     for tier in options.tiers or [tier for tier in tiers if tier not in ON_REQUEST]:
         print(f"== {tier} on {ready.comfyui}", flush=True)
