@@ -32,8 +32,16 @@ PROVIDERS = {
 }
 AUTO = "auto"
 
-# The detector runs at many sizes, which CoreML's compiled parts do not take.
-PROVIDER_OPTIONS = {"CoreMLExecutionProvider": {"RequireStaticInputShapes": "1"}}
+# The detector runs at many sizes. CUDA would try every algorithm of cuDNN at each new one, and take
+# twice the memory that it needs, of which ComfyUI does not know; CoreML's compiled parts take one
+# size only.
+PROVIDER_OPTIONS = {
+    CUDA: {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+    },
+    "CoreMLExecutionProvider": {"RequireStaticInputShapes": "1"},
+}
 
 REPAIR_GPU = "-m pip install --force-reinstall --no-deps onnxruntime-gpu"
 INSTALL = '-m pip install "insightface>=1.0.1" onnxruntime'

@@ -315,6 +315,22 @@ def test_a_provider_that_fails_at_session_creation_falls_back_with_one_log_line(
     assert line.endswith("); it runs on the CPU.")
 
 
+class Asked(onnxruntime.InferenceSession):
+    """A session that keeps what it was asked for, and runs on the CPU."""
+
+    def __init__(self, path: str, sess_options: Any = None, providers: Any = None) -> None:
+        super().__init__(path, sess_options=sess_options, providers=[CPU])
+        self.asked = providers
+
+
+def test_on_cuda_no_algorithms_are_tried_out_and_no_memory_is_taken_in_advance(
+    pack_files: Path,
+) -> None:
+    session = runtime.open_session(pack_files / "scrfd_10g_bnkps.onnx", [CUDA, CPU], Asked)
+    options = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
+    assert session.asked == [(CUDA, options), (CPU, {})]
+
+
 # What onnxruntime prints.
 
 
