@@ -143,12 +143,13 @@ def meaning(code: str) -> str:
 def sampled(found: Sequence[str], least: int, seed: int) -> Iterator[Mutant]:
     """Choose faults at random, without an end for the whole: the caller stops at its number.
 
-    At least LEAST from every long module come first, in a random order of their own.
+    At least LEAST from every long module come first, in a random order of their own. Which ones
+    depends on the module alone, so that a change of another one leaves its results in use.
     """
-    dice = random.Random(seed)
     first: list[Mutant] = []
     rest: list[Site] = []
     for module in found:
+        dice = random.Random(f"{seed} {module}")
         own = places(module)
         dice.shuffle(own)
         is_long = len((ROOT / module).read_text(encoding="utf-8").splitlines()) > LONG
@@ -159,6 +160,7 @@ def sampled(found: Sequence[str], least: int, seed: int) -> Iterator[Mutant]:
                 first.append(mutant)
                 wanted -= 1
         rest += own
+    dice = random.Random(seed)
     dice.shuffle(first)
     dice.shuffle(rest)
     yield from first
