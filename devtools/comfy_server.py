@@ -217,12 +217,14 @@ def start_process(
         stdin=subprocess.DEVNULL,
         env=variables,
         start_new_session=os.name != "nt",
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent if os.name != "nt" else None,
     )
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ask Linux to end this process when the one that started it ends, however that happens."""
+    if sys.platform != "linux":
+        return
     import ctypes
 
     pr_set_pdeathsig = 1

@@ -1,11 +1,11 @@
 """Run the checks that read the code but do not run it, each on the whole checkout.
 
-    python3 devtools/lint.py [check ...]
+    python3 devtools/lint.py [check ...] [--fix]
 
 `ruff` and `format` are style, `names` refuses names that were given up (old_names.py), `types` is
 pyright, `registry` what the ComfyUI registry asks of a pack, `portable` that it works on Windows
 and in the frontend, `archive` that the published archive holds what users need and nothing else.
-The exit code is 1 when a check finds something.
+The exit code is 1 when a check finds something. --fix puts right beforehand what ruff can.
 """
 
 from __future__ import annotations
@@ -145,7 +145,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checks", nargs="*", metavar="check", help=f"any of {', '.join(CHECKS)}")
-    wanted = parser.parse_args().checks or list(CHECKS)
+    parser.add_argument("--fix", action="store_true", help="put right what ruff can")
+    options = parser.parse_args()
+    if options.fix:
+        passes(tool("ruff"), "check", "--quiet", "--fix", ".")
+        passes(tool("ruff"), "format", "--quiet", ".")
+    wanted = options.checks or list(CHECKS)
     unknown = sorted(set(wanted).difference(CHECKS))
     if unknown:
         parser.error(f"no such check: {', '.join(unknown)} (there are {', '.join(CHECKS)})")

@@ -71,12 +71,17 @@ def entry(name: str, text: dict[str, str], told: list[str]) -> list[str]:
 
 
 def write_lists(page: Path, made: str) -> bool:
-    """Rewrite the lists between the marks of a page; False when it has no marks."""
-    text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if BEGIN not in text:
+    """Rewrite the lists between the marks of a page; False when there is no page.
+
+    A page without both marks gets them at its end.
+    """
+    if not page.is_file():
         return False
+    text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    _, end, after = rest.partition(END)
+    if not end:
+        before, after = f"{text.replace(BEGIN, '').rstrip()}\n\n", "\n"
     page.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8", newline="\n")
     return True
 

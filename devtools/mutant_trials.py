@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from comfy_server import end_with_parent
 from line_tests import (
     EVERY,
     Contexts,
@@ -28,6 +29,8 @@ from line_tests import (
 SECONDS = 900  # for the tests of one fault; what takes longer is noticed
 BUDGET = 40.0  # seconds of the quickest tests, for a fault that is tried for the first time
 PRODUCT = ("nodes", "instantid_core")
+# What the tests of those tiers do not read: a change of it leaves what was measured in use.
+UNREAD = (".github/", "docs/", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 # Slow to import, and the same for every fault: done once, before processes are split off.
 PRELOADED = (
     *("cv2", "insightface", "onnx", "onnxruntime", "pytest", "scipy", "safetensors.torch"),
@@ -53,7 +56,7 @@ class Trials:
         )  # fmt: skip
         names = [name for name in listed.stdout.splitlines() if (root / name).is_file()]
         content = hashlib.sha256()
-        for name in names:
+        for name in (one for one in names if not one.startswith(UNREAD)):
             content.update(name.encode() + hashlib.sha256((root / name).read_bytes()).digest())
         folder = parent / content.hexdigest()[:16]
         for other in parent.iterdir() if parent.is_dir() else ():
@@ -104,6 +107,7 @@ class Trials:
         """Return what coverage saw of a file's tests; None for tests that fail when looked at."""
         if file not in self._runs:
             data = self.folder / f"{file.replace('/', '-')}.coverage"
+            print(f"what {file} runs without a fault", flush=True)
             durations = Durations(data.with_suffix(".json"))
             is_known = durations.place.is_file()
             if is_known or self.pass_([file], durations, data=data):
@@ -126,6 +130,7 @@ class Trials:
         child = os.fork()
         if child == 0:
             os.setpgid(0, 0)
+            end_with_parent()
             os._exit(self._pytest(files, plugins, data))
         end = time.monotonic() + SECONDS
         while True:

@@ -5,7 +5,8 @@
 
 Each fault is tried in a copy of the checkout against the test files that claim its module in
 tests/claims.toml, those of the tiers core and host: the tests of them that run the function it is
-in, the quickest first, for 40 seconds at most. FILE: all faults of these modules. --sample: at
+in, the quickest first, for 40 seconds at most. Which these are is measured first, without a fault;
+for nodes that takes minutes. FILE: all faults of these modules. --sample: at
 random, at least ten from every module of more than 150 lines, at least N in all; the seed says
 which. --changed: only modules that differ from a commit. --most: at most so many, the first of the
 sample. --survivors: those that went unnoticed, again, for as long as it takes. Results are kept in
@@ -35,6 +36,7 @@ from typing import Any
 
 import env
 import tomllib
+from comfy_server import end_with_parent
 from mutant_trials import BUDGET, PRODUCT, Trials, UnsoundError, preload
 
 ROOT = env.ROOT
@@ -266,7 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ready = env.ensure()
         variables = {**os.environ, "COMFYUI_PATH": str(ready.comfyui), "OMP_NUM_THREADS": "1"}
         command = [str(ready.python), __file__, *(arguments or sys.argv[1:])]
-        return subprocess.run(command, env=variables, check=False).returncode
+        inside = subprocess.Popen(command, env=variables, preexec_fn=end_with_parent)
+        return inside.wait()
     end = time.monotonic() + 60 * options.minutes
     mutants, count = chosen(options)
     found: list[dict[str, Any]] = []

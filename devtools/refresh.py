@@ -103,8 +103,11 @@ def refresh(options: argparse.Namespace, environment: env.Environment) -> int:
     if "cards" in steps:
         in_the_drawn_world(only)
     translations.record(still_right=frozenset(options.still_right))
-    due = translations.due()
-    lines = [f"{name}: no help page" for name in missing] + [str(one) for one in due]
+    pages = {f"help/{name.removesuffix('.md')}" for name in missing}
+    due = [str(one) for one in translations.due() if one.page not in pages]
+    lines = [f"{name}: no help page" for name in missing] + due
+    if not good:
+        lines.append("The list of frozen nodes was not written: see above.")
     print("\n".join(lines) or "No translation is due.", flush=True)
     return 0 if good and not lines else 1
 

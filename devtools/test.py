@@ -9,7 +9,7 @@ server, `browser` Chromium; `hard` is hard use, `fleet` many servers, `meaning` 
 drawn people, these three in short forms unless `--long` is given; without it `browser` runs each
 example in one of the two renderers, and only opens it in the other. `--frontend 1.58.1` gives
 `browser` that frontend from PyPI, `--frontend newest` the newest there is. What stands after `--`
-goes to pytest, for example `host -- -k masks -x`.
+goes to pytest, for example `host -- -k masks -x`; a file named there is run alone.
 The exit code is 1 when a tier fails, takes too long or has no test to run.
 """
 
@@ -110,10 +110,12 @@ def run_tier(
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
+        files = any((env.ROOT / part.partition("::")[0]).is_file() for part in extra)
+        workers, where = (0, []) if files else (limits.workers, [f"tests/{tier}"])
         command = [
             *(str(ready.python), "-m", "pytest", "-q", f"--timeout={limits.test}"),
-            *(f"--junit-xml={report}", f"tests/{tier}"),
-            *(f"--numprocesses={limits.workers}", "--dist=loadfile", *extra),
+            *(f"--junit-xml={report}", *where),
+            *(f"--numprocesses={workers}", "--dist=loadfile", *extra),
         ]
         variables = {**variables_for(tier, ready, frontend), LONG: "1" if long else "0"}
         code = run_with_limit(command, variables, limits.tier)

@@ -34,6 +34,11 @@ class Due:
     why: str
     english: str
 
+    @property
+    def page(self) -> str:
+        """The path of a help page as the folder of pages has it: help/<node>/<language>."""
+        return f"{self.path}/{self.language}"
+
     def __str__(self) -> str:
         first = self.english.splitlines()[0]
         return f"{self.language}:{self.path} {self.why}: {first}"

@@ -15,5 +15,7 @@ _WORDS: dict[str, dict[str, list[str]]] = json.loads(
 
 
 def of(node_id: str) -> list[str]:
-    """Return a node's words of all languages."""
+    """Return a node's words of all languages. KeyError for a node that has none."""
+    if node_id not in _WORDS:
+        raise KeyError(f"{node_id} has no words in nodes/search_words.json")
     return [word for words in _WORDS[node_id].values() for word in words]

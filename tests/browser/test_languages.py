@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from faithful_instantid.devtools.frontend import HELP, Frontend
+from playwright.sync_api import FloatRect
 
 from .conftest import ROOT, SCREENSHOTS
 
@@ -25,6 +26,15 @@ TOO_WIDE = """() => {
 }"""
 CATEGORIES = """(name) => app.extensionManager && document.querySelector('#vue-app').__vue_app__
     .config.globalProperties.$pinia._s.get('nodeDef').nodeDefsByName[name].category"""
+
+
+def seen_of(frontend: Frontend, selector: str) -> FloatRect:
+    """Return the part of an element that is on the screen."""
+    box, screen = frontend.page.locator(selector).bounding_box(), frontend.page.viewport_size
+    assert box is not None and screen is not None
+    width = min(box["width"], screen["width"] - box["x"])
+    height = min(box["height"], screen["height"] - box["y"])
+    return {"x": box["x"], "y": box["y"], "width": width, "height": height}
 
 
 @pytest.fixture(scope="module")
@@ -73,5 +83,5 @@ def test_every_node_opens_its_help_page_in_the_language_and_it_fits_the_panel(
                     wrong.append(f"{name} lacks {words!r}")
         wrong += [f"{name}: {part}" for part in frontend.page.evaluate(TOO_WIDE)]
         place = SCREENSHOTS / f"help_{language}" / f"{name}.png"
-        frontend.page.locator(HELP).screenshot(path=place)
+        frontend.screenshot(place, clip=seen_of(frontend, HELP))
     assert wrong == []

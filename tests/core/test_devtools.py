@@ -57,6 +57,12 @@ def test_an_unknown_tier_is_answered_with_those_there_are() -> None:
     assert "no such tier: cores (there are core, host, server, browser" in done.stderr
 
 
+def test_a_file_that_is_named_is_run_alone() -> None:
+    alone = "tests/core/test_metadata.py::test_nothing_that_comfyui_itself_brings"
+    done = script("test.py", "core", "--", f"{alone}_is_asked_for_or_pinned")
+    assert done.stdout.splitlines()[-1].startswith("core     passed  1 passed, 0 failed")
+
+
 def report(folder: Path, tests: int, failures: int, skipped: int) -> Path:
     path = folder / "report.xml"
     path.write_text(

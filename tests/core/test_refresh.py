@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,28 @@ def test_a_picture_file_changes_only_where_something_is_to_be_seen(
     assert path.read_bytes() != before[1]
     keep_or_save(Image.new("RGB", (96, 32), (255, 255, 255)), path)
     assert Image.open(path).size == (96, 32)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# A node\n\nProse.",
+        "# A node\n\nProse.\n\n<!-- lists -->\n",
+        "# A node\n\nProse.\n\n<!-- lists -->\nold\n<!-- /lists -->\n",
+    ],
+    ids=["no mark", "one mark", "both marks"],
+)
+def test_a_help_page_gets_its_lists_and_keeps_its_prose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "devtools"))
+    make_help = importlib.import_module("make_help")
+    page = tmp_path / "IID_Node.md"
+    assert not make_help.write_lists(page, "new")
+    page.write_text(text, encoding="utf-8")
+    assert make_help.write_lists(page, "new")
+    wanted = "# A node\n\nProse.\n\n<!-- lists -->\nnew\n<!-- /lists -->\n"
+    assert page.read_text(encoding="utf-8") == wanted
 
 
 @pytest.mark.parametrize(
