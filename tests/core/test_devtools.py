@@ -34,7 +34,14 @@ def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
-@pytest.mark.skipif(STATE not in Path(sys.executable).parents, reason="runs on another Python")
+# The scripts would make the usual environment anew for another Python.
+on_the_usual_python = pytest.mark.skipif(
+    STATE not in Path(sys.executable).parents or "-py" in sys.executable,
+    reason="runs on another Python",
+)
+
+
+@on_the_usual_python
 def test_a_second_call_is_quick_and_names_this_environment_in_its_last_line() -> None:
     started = time.monotonic()
     done = script("env.py")
@@ -57,6 +64,7 @@ def test_an_unknown_tier_is_answered_with_those_there_are() -> None:
     assert "no such tier: cores (there are core, host, server, browser" in done.stderr
 
 
+@on_the_usual_python
 def test_a_file_that_is_named_is_run_alone() -> None:
     alone = "tests/core/test_metadata.py::test_nothing_that_comfyui_itself_brings"
     done = script("test.py", "core", "--", f"{alone}_is_asked_for_or_pinned")
