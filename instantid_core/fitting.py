@@ -69,14 +69,22 @@ def fit(keypoints: Keypoints, width: int, height: int, mode: Fit = Fit.CROP) -> 
 
     A canvas of the keypoints' own size changes nothing.
     """
+    return _moved(keypoints, width, height, *fit_map(keypoints, width, height, mode))
+
+
+def fit_map(
+    keypoints: Keypoints, width: int, height: int, mode: Fit = Fit.CROP
+) -> tuple[float, Points]:
+    """Return the scale and the shift (2,) in pixels with which `fit` gets onto a canvas.
+
+    A point of the canvas is the point of the source times the scale, plus the shift.
+    """
     _check_canvas(width, height)
     scales = (width / keypoints.width, height / keypoints.height)
     if mode is Fit.PAD:
         scale = min(scales)
-        offset = _centred(keypoints, width, height, scale)
-    else:
-        scale, offset = _crop(keypoints, width, height, max(scales))
-    return _moved(keypoints, width, height, scale, offset)
+        return scale, _centred(keypoints, width, height, scale)
+    return _crop(keypoints, width, height, max(scales))
 
 
 def place(
