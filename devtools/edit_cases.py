@@ -2,7 +2,8 @@
 
     <environment's python> devtools/edit_cases.py
 
-tests/golden/edit_keypoints.json: 200 of them, the same at every run. What stands for a face is five points of x and y:
+tests/golden/edit_keypoints.json: 200 of them, the same at every run. What stands for a face is
+five points of x and y:
 
     turn   points, yaw, pitch -> turned: the points turned by degrees; pose: yaw, pitch, roll, size
            and place of the points before

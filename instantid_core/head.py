@@ -23,7 +23,9 @@ from enum import Enum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .keypoints import FacePoints
+from . import checks
+from .errors import WrongInputError
+from .keypoints import FacePoints, Keypoints
 from .log import tell
 
 Matrix = NDArray[np.float64]
@@ -52,6 +54,7 @@ FACE_HALF: Matrix = np.array([1.15, 1.525, 1.0])
 FROM_POINTS: Matrix = np.linalg.pinv(HEAD - HEAD.mean(axis=0)).T
 
 FURTHEST = 85.0  # degrees of yaw and pitch: beyond, the face looks away
+MOST_FRAMES = 4096  # that are made of one
 FLAT = 1e-3  # points this much closer to a line than they are long show no head
 
 
@@ -77,6 +80,34 @@ LOOKS: dict[Look, tuple[float, float]] = {
     Look.UP: (0.0, 25.0),
     Look.DOWN: (0.0, -25.0),
 }
+
+
+@dataclass(frozen=True)
+class Turning:
+    """How far the heads of every frame are turned, in degrees: yaw to the right, pitch up.
+
+    yaw, pitch: in the first frame. yaw_change, pitch_change: how much further by the last frame,
+    evenly. frames: how many are made of a single one before; more frames stay as many as they are.
+    """
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    yaw_change: float = 0.0
+    pitch_change: float = 0.0
+    frames: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("yaw", "pitch", "yaw_change", "pitch_change"):
+            checks.number(getattr(self, name), name)
+        if not 1 <= checks.number(self.frames, "frames") <= MOST_FRAMES:
+            raise WrongInputError(
+                f"{self.frames} frames cannot be made of one: wanted 1 to {MOST_FRAMES}."
+            )
+
+    def at(self, frame: int, count: int) -> tuple[float, float]:
+        """Return yaw and pitch of a frame among `count`."""
+        part = frame / max(count - 1, 1)
+        return self.yaw + part * self.yaw_change, self.pitch + part * self.pitch_change
 
 
 @dataclass(frozen=True)
@@ -199,14 +230,29 @@ def turn(face: FacePoints, yaw: float, pitch: float) -> FacePoints:
     after = before.turned(yaw, pitch)
     if abs(after.yaw - before.yaw - yaw) + abs(after.pitch - before.pitch - pitch) > 1e-6:
         tell(
-            f"A face would look away from the camera: it is turned to yaw {after.yaw:.0f} and "
-            f"pitch {after.pitch:.0f} degrees and no further."
+            f"A face would look away from the camera: it is turned to yaw {round(after.yaw)} and "
+            f"pitch {round(after.pitch)} degrees and no further."
         )
     old, new = before.box, after.box
     half = (face.box[2:] - face.box[:2]) / 2 * (new[2:] - new[:2]) / (old[2:] - old[:2])
     middle = (face.box[:2] + face.box[2:] + new[:2] + new[2:] - old[:2] - old[2:]) / 2
     box = np.concatenate([middle - half, middle + half])
     return FacePoints(after.points.astype(np.float32), box.astype(np.float32))
+
+
+def turn_all(keypoints: Keypoints, turning: Turning) -> Keypoints:
+    """Return keypoints with the heads of every frame turned; nothing to turn changes nothing."""
+    frames = keypoints.frames
+    if turning.frames > 1 and len(frames) > 1:
+        tell(f"{len(frames)} frames came in and stay as many; `frames` is for a single one.")
+    elif turning.frames > 1:
+        frames = frames * int(turning.frames)
+    angles = [turning.at(frame, len(frames)) for frame in range(len(frames))]
+    turned = tuple(
+        tuple(turn(face, *angle) for face in frame)
+        for frame, angle in zip(frames, angles, strict=True)
+    )
+    return replace(keypoints, frames=turned)
 
 
 def look(kps: ArrayLike, where: Look) -> Matrix:
