@@ -40,10 +40,11 @@ function extent(face) {
 /** Draw faces in canvas pixels: of several, the larger over the smaller. */
 export function drawFaces(context, faces, width, height) {
   const { radius, halfWidth } = thickness(width, height)
-  const ellipse = (colour, middle, halfLength, halfWidth, degrees) => {
+  const ellipse = (colour, [x, y], along, across, degrees) => {
     context.fillStyle = colour
-    context.beginPath()
-    context.ellipse(...middle, halfLength, halfWidth, (degrees * Math.PI) / 180, 0, 2 * Math.PI)
+    context.beginPath() // OpenCV fills the pixels that an outline runs through: half a pixel more
+    const angle = (degrees * Math.PI) / 180
+    context.ellipse(x + 0.5, y + 0.5, along + 0.5, across + 0.5, angle, 0, 2 * Math.PI)
     context.fill()
   }
   for (const face of [...faces].sort((one, other) => extent(one) - extent(other))) {

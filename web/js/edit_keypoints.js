@@ -1,12 +1,12 @@
 // The editor on the node Edit Keypoints: a widget for its input `edit`, in both renderers.
 
 import { app } from '../../../scripts/app.js'
-import { Controls, make, row } from './controls.js'
+import { makeControls, make, row } from './controls.js'
 import { Edit } from './edit.js'
 import { longerSide, SMALL_FACE } from './faces.js'
-import * as graph from './graph.js'
+import { canvasSize, fileUrl, isLinked, linkedPhoto, putFinderInFront, runAlone } from './graph.js'
 import { faceBox } from './head.js'
-import { Picture } from './picture.js'
+import { makePicture } from './picture.js'
 import { loadWords } from './words.js'
 
 const TYPE = 'IID_EDIT_KEYPOINTS'
@@ -14,59 +14,52 @@ const LOOK_AGAIN_MS = 300
 const LEAST_HEIGHT = 480 // of the editor
 const NEW_NODE = { minWidth: 420, minHeight: 720 }
 
-class Editor {
-  edit = new Edit(() => this.#changed(), () => this.#show())
-  controls = new Controls(this.edit)
-  picture = new Picture(this.edit)
-  note = make('span', { role: 'status' })
-  #said = null // key of a sentence that stays until the next change
-  #photo = make('img', { onload: () => this.look() })
+function makeEditor(node) {
+  const edit = new Edit(changed, show)
+  const { faceRow, lookRow, sliders, editRow, take, showControls } = makeControls(edit, find)
+  const picture = makePicture(edit)
+  const note = make('span', { role: 'status' })
+  const element = row('editor', faceRow, picture.element, row('note', note, take), lookRow, sliders, editRow)
+  const photo = make('img', { onload: look })
+  let words = (key) => key
+  let said = null // key of a sentence that stays until the next change
+  let drawn = '' // what the picture was last drawn with
 
-  constructor(node) {
-    this.node = node
-    const { controls, edit } = this
-    this.take = controls.button('take', () => edit.takeGiven(), () => edit.isOutdated)
-    this.element = row(
-      'editor', controls.faceRow(), this.picture.element, row('note', this.note, this.take),
-      controls.lookRow(), controls.sliders(), controls.editRow(() => this.#find())
-    )
-    this.element.role = 'group'
-    // What the editor has no use for is ComfyUI's: the wheel zooms. Delete would delete the node.
-    this.element.addEventListener('wheel', (event) => {
-      event.preventDefault()
-      event.stopPropagation()
-      app.canvas.processMouseWheel(event)
-    })
-    this.element.addEventListener('keydown', (event) => {
-      if (event.key === 'Delete' || event.key === 'Backspace') event.stopPropagation()
-    })
-    loadWords().then((words) => {
-      controls.words = words
-      this.element.ariaLabel = words('editor')
-      Object.assign(this.picture.pad, { ariaLabel: words('picture'), title: words('pictureTip') })
-      this.#show()
-    })
-  }
+  loadWords().then((loaded) => {
+    words = loaded
+    Object.assign(element, { role: 'group', ariaLabel: words('editor') })
+    Object.assign(picture.pad, { ariaLabel: words('picture'), title: words('pictureTip') })
+    show()
+  })
+
+  // What the editor has no use for is ComfyUI's: the wheel zooms. Delete would delete the node.
+  element.addEventListener('wheel', (event) => {
+    event.preventDefault()
+    event.stopPropagation()
+    app.canvas.processMouseWheel(event)
+  })
+  element.addEventListener('keydown', (event) => {
+    if (event.key === 'Delete' || event.key === 'Backspace') event.stopPropagation()
+  })
 
   /** The person has changed the edit: one step of ComfyUI's own undo. */
-  #changed() {
-    this.#said = null
+  function changed() {
+    said = null
     app.canvas.emitBeforeChange()
     app.canvas.emitAfterChange()
   }
 
-  #show() {
-    this.controls.show()
-    this.picture.draw()
-    this.note.textContent = this.#sentence(this.controls.words)
-    this.take.hidden = !this.edit.isOutdated
+  function show() {
+    showControls(words)
+    picture.draw()
+    note.textContent = sentence()
   }
 
   /** The one thing that is worth saying now. */
-  #sentence(words) {
-    const { face, selected, size, problem, isOutdated, text } = this.edit
+  function sentence() {
+    const { face, selected, size, problem, isOutdated, text } = edit
     if (problem) return `${words(problem)} ${words('offerReset')}`
-    if (this.#said) return words(this.#said)
+    if (said) return words(said)
     if (isOutdated) return words('outdated')
     if (!face) return words(text ? 'nobody' : 'nothingYet')
     const [left, top, right, bottom] = faceBox(face)
@@ -76,50 +69,45 @@ class Editor {
   }
 
   /** Look at what ComfyUI tells no widget: links, sizes and photos of other nodes. */
-  look() {
-    if (!this.element.isConnected) return
-    const { edit, node, picture } = this
-    const { incoming } = edit
-    edit.follow(graph.isLinked(node, 'keypoints'), graph.canvasSize(node) ?? incoming ?? edit.size)
-    const url = graph.linkedPhoto(node) ?? (incoming?.backdrop ? graph.fileUrl(incoming.backdrop) : '')
-    if (url !== this.#photo.getAttribute('src')) this.#photo.src = url
-    const backdrop = this.#photo.naturalWidth ? this.#laid(this.#photo) : null
-    const looks = (one) => `${one?.image.src} ${one?.scale} ${one?.offset}`
-    if (looks(backdrop) !== looks(picture.backdrop)) {
-      picture.backdrop = backdrop
-      picture.draw()
+  function look() {
+    if (!element.isConnected) return
+    edit.follow(isLinked(node, 'keypoints'), canvasSize(node) ?? edit.incoming ?? edit.size)
+    const last = edit.incoming?.backdrop
+    const url = linkedPhoto(node) ?? (last ? fileUrl(last) : '')
+    if (url !== photo.getAttribute('src')) photo.src = url
+    const backdrop = photo.naturalWidth ? laid() : null
+    const now = [url, backdrop?.scale, backdrop?.offset, picture.zoom().toFixed(1)].join()
+    if (now !== drawn) picture.draw(backdrop)
+    drawn = now
+  }
+
+  /** The photo as it lies behind the faces: where the keypoints that came in have it, else it fills. */
+  function laid() {
+    const { size, incoming } = edit
+    const [width, height] = [photo.naturalWidth, photo.naturalHeight]
+    const from = incoming?.width === size.width && incoming.height === size.height && incoming.photo
+    if (Math.abs((from.width * height) / (from.height * width) - 1) < 0.01) {
+      return { image: photo, scale: (from.scale * from.width) / width, offset: from.offset }
     }
-    picture.keepSharp()
+    const scale = Math.max(size.width / width, size.height / height)
+    return { image: photo, scale, offset: [(size.width - width * scale) / 2, (size.height - height * scale) / 2] }
   }
 
-  /** A photo as it lies behind the faces: as the keypoints that came in do, or it fills the canvas. */
-  #laid(image) {
-    const { naturalWidth, naturalHeight } = image
-    const { size, incoming } = this.edit
-    const photo = incoming?.photo
-    const isSame = Math.abs(photo?.width * naturalHeight - photo?.height * naturalWidth) <= naturalWidth + naturalHeight
-    if (isSame && incoming.width === size.width && incoming.height === size.height) {
-      return { image, scale: (photo.scale * photo.width) / naturalWidth, offset: photo.offset }
-    }
-    const scale = Math.max(size.width / naturalWidth, size.height / naturalHeight)
-    const offset = [(size.width - naturalWidth * scale) / 2, (size.height - naturalHeight * scale) / 2]
-    return { image, scale, offset }
+  function find() {
+    const missing = putFinderInFront(node)
+    said = missing ?? 'looking'
+    show()
+    if (!missing) runAlone(node)
   }
 
-  async #find() {
-    this.#said = graph.putFinderInFront(this.node)
-    const canRun = !this.#said
-    if (canRun) this.#said = 'looking'
-    this.#show()
-    if (canRun) await graph.runAlone(this.node)
-  }
-
-  receive([incoming] = []) {
+  function receive([incoming] = []) {
     if (!incoming) return
-    this.#said = null
-    this.edit.receive(incoming)
-    this.look()
+    said = null
+    edit.receive(incoming)
+    look()
   }
+
+  return { edit, element, look, receive, close: () => picture.observer.disconnect() }
 }
 
 /** Call a function after what a node's method does already. */
@@ -133,18 +121,18 @@ function after(node, method, act) {
 
 /** Add the editor to a node as the widget of its input. */
 function addEditor(node, name) {
-  const editor = new Editor(node)
-  const widget = node.addDOMWidget(name, TYPE, editor.element, {
-    getValue: () => editor.edit.text,
-    setValue: (value) => editor.edit.load(typeof value === 'string' ? value : ''),
+  const { edit, element, look, receive, close } = makeEditor(node)
+  const widget = node.addDOMWidget(name, TYPE, element, {
+    getValue: () => edit.text,
+    setValue: (value) => edit.load(typeof value === 'string' ? value : ''),
     getMinHeight: () => LEAST_HEIGHT,
     hideOnZoom: false
   })
-  const timer = setInterval(() => editor.look(), LOOK_AGAIN_MS)
-  after(node, 'onExecuted', (output) => editor.receive(output?.edit_keypoints))
+  const timer = setInterval(look, LOOK_AGAIN_MS)
+  after(node, 'onExecuted', (output) => receive(output?.edit_keypoints))
   after(node, 'onRemoved', () => {
     clearInterval(timer)
-    editor.picture.observer.disconnect()
+    close()
   })
   return { widget, ...NEW_NODE }
 }

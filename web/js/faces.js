@@ -37,19 +37,19 @@ export function read(text) {
 }
 
 /** Write an edit, its points to a thousandth of a pixel. */
-export function write({ width, height, source, faces }) {
-  const held = (value) => Math.round(Math.min(Math.max(value, -FURTHEST), FURTHEST) * 1000) / 1000
+export function write({ width, height, source = null, faces }) {
+  const held = (value) => Math.round(limited(value, -FURTHEST, FURTHEST) * 1000) / 1000
   const written = faces.map((face) => ({ points: face.map((point) => point.map(held)) }))
   return JSON.stringify({ version: VERSION, width, height, source, faces: written })
 }
 
+export const limited = (value, low, high) => Math.min(Math.max(value, low), high)
 export const middleOf = ([left, top, right, bottom]) => [(left + right) / 2, (top + bottom) / 2]
 export const longerSide = ([left, top, right, bottom]) => Math.max(right - left, bottom - top)
 
-export const moved = (face, dx, dy) => face.map(([x, y]) => [x + dx, y + dy])
-
+/** A face with one point moved, or with all of them where none is named. */
 export const pointMoved = (face, index, dx, dy) =>
-  face.map((point, number) => (number === index ? [point[0] + dx, point[1] + dy] : point))
+  face.map(([x, y], number) => (index === null || number === index ? [x + dx, y + dy] : [x, y]))
 
 /** Scale and tilt clockwise by degrees about a place, which comes to lie at another. */
 export function placedAnew(face, scale, degrees, from = middleOf(faceBox(face)), to = from) {
@@ -73,7 +73,7 @@ export function fittedTo(face, other) {
 }
 
 /** The mean face from the front, in the upper middle of a canvas: `standard_face` of fitting.py. */
-export function standardFace(width, height) {
+export function standardFace({ width, height }) {
   const [, top, , bottom] = faceBox(frontal())
   return placedAnew(frontal(), (0.44 * height) / (bottom - top), 0, undefined, [0.5 * width, 0.42 * height])
 }
@@ -83,10 +83,9 @@ export function fitted(faces, from, to) {
   if (!faces.length || (from.width === to.width && from.height === to.height)) return faces
   const axes = ['width', 'height'].map((side, axis) => {
     const [own, wanted] = [from[side], to[side]]
-    const cut = (value) => Math.min(Math.max(value, 0), own)
     const boxes = faces.map(faceBox)
-    const low = cut(Math.min(...boxes.map((box) => box[axis])))
-    const high = cut(Math.max(...boxes.map((box) => box[axis + 2])))
+    const low = limited(Math.min(...boxes.map((box) => box[axis])), 0, own)
+    const high = limited(Math.max(...boxes.map((box) => box[axis + 2])), 0, own)
     return { own, wanted, low, high }
   })
   const cover = Math.max(...axes.map(({ own, wanted }) => wanted / own))

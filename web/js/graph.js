@@ -18,7 +18,6 @@ function origin(node, name) {
   return from ? { node: from, slot: link.origin_slot } : null
 }
 
-/** Link an output to an input. */
 const link = (from, node, name) => from.node.connect(from.slot, node, inputIndex(node, name))
 
 /** Width and height of the node's canvas; null where a link decides one. */
@@ -57,12 +56,6 @@ export function runAlone(node) {
   return app.queuePrompt(0, 1, [[...around, node.id].join(':')])
 }
 
-/** The photo to look at: what is linked to `image`, or the graph's only Load Image. */
-function photoFor(node) {
-  const photos = node.graph.nodes.filter((other) => other.type === 'LoadImage')
-  return origin(node, 'image') ?? (photos.length === 1 ? { node: photos[0], slot: 0 } : null)
-}
-
 function analyzerFor(node) {
   const slotOf = (other) => other.outputs?.findIndex((output) => output.type === 'FACEANALYSIS') ?? -1
   const found = node.graph.nodes.find((other) => slotOf(other) >= 0)
@@ -75,7 +68,7 @@ function analyzerFor(node) {
  */
 export function putFinderInFront(node) {
   if (isLinked(node, 'keypoints')) return null
-  const [analyzer, photo] = [analyzerFor(node), photoFor(node)]
+  const [analyzer, photo] = [analyzerFor(node), origin(node, 'image')]
   if (!analyzer || !photo) return analyzer ? 'needsPhoto' : photo ? 'needsAnalyzer' : 'needsBoth'
   const finder = window.LiteGraph.createNode(FIND)
   node.graph.add(finder)
@@ -83,6 +76,5 @@ export function putFinderInFront(node) {
   link(analyzer, finder, 'face_analyzer')
   link(photo, finder, 'image')
   link({ node: finder, slot: 0 }, node, 'keypoints')
-  if (!isLinked(node, 'image')) link(photo, node, 'image')
   return null
 }

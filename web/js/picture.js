@@ -1,9 +1,9 @@
 // The picture of the editor: draws the canvas with its faces, and turns pointers, wheel and keys
 // into changes of the edit. Canvas pixels are the node's, view pixels those of the element.
 
-import { make } from './controls.js'
+import { make, row } from './controls.js'
 import { dot, drawFaces } from './drawing.js'
-import { longerSide, middleOf, moved, placedAnew, pointMoved, SMALL_FACE } from './faces.js'
+import { limited, longerSide, middleOf, placedAnew, pointMoved, SMALL_FACE } from './faces.js'
 import { faceBox } from './head.js'
 
 const REACH = { mouse: 11, pen: 14, touch: 24 } // view pixels around what a pointer takes hold of
@@ -12,74 +12,56 @@ const MOST_PIXELS = 2048 // of the canvas element's longer side, however far it 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }
 const CURSORS = { tilt: 'grab', point: 'crosshair', face: 'move' }
 
-const limited = (value, low, high) => Math.min(Math.max(value, low), high)
 const apart = ([x, y], [otherX, otherY]) => Math.hypot(otherX - x, otherY - y)
 const angle = ([x, y], [toX, toY]) => (Math.atan2(toY - y, toX - x) * 180) / Math.PI
 
-export class Picture {
-  backdrop = null // { image, scale, offset } on the canvas
-  canvas = make('canvas')
+/** Make the picture of an edit: { element, pad, observer, draw, zoom }. */
+export function makePicture(edit) {
+  const canvas = make('canvas')
   // An input, because ComfyUI leaves keys alone while one has the focus: Delete, arrows, Ctrl+Z.
-  pad = make('input', { className: 'iid-pad', readOnly: true })
-  element = make('div', { className: 'iid-stage' }, this.canvas, this.pad)
-  observer = new ResizeObserver(() => this.draw())
-  #pointers = new Map() // canvas pixels by pointer
-  #drag = null // { kind, face, from, hasMoved }
+  const pad = make('input', { className: 'iid-pad', readOnly: true })
+  pad.dataset.captureWheel = true
+  const element = row('stage', canvas, pad)
+  const observer = new ResizeObserver(() => draw())
+  observer.observe(element)
+  const pointers = new Map() // canvas pixels by pointer
+  let drag = null // { kind, face, from, hasMoved }
+  let behind = null // { image, scale, offset } on the canvas
+  let unit = 1 // canvas pixels of a view pixel
 
-  constructor(edit) {
-    this.edit = edit
-    const listen = (name, listener) => this.pad.addEventListener(name, (event) => listener(event), { passive: false })
-    listen('pointerdown', (event) => this.#down(event))
-    listen('pointermove', (event) => this.#move(event))
-    listen('pointerup', (event) => this.#up(event))
-    listen('pointercancel', (event) => this.#up(event))
-    listen('wheel', (event) => this.#wheel(event))
-    listen('keydown', (event) => this.#key(event))
-    this.pad.dataset.captureWheel = true
-    this.observer.observe(this.element)
+  /** How much larger than its own pixels the page shows the element. */
+  function zoom() {
+    return element.getBoundingClientRect().width / element.offsetWidth || 1
   }
 
-  get #zoom() {
-    return this.element.getBoundingClientRect().width / this.element.offsetWidth || 1
-  }
-
-  /** Lay the canvas into its element at its own aspect, and draw all of it. */
-  draw() {
-    const { width, height } = this.edit.size
-    const { clientWidth, clientHeight } = this.element
-    if (!clientWidth || !clientHeight) return
-    this.unit = Math.max(width / clientWidth, height / clientHeight) // canvas pixels of a view pixel
-    this.drawnAt = this.#zoom
-    const view = [width / this.unit, height / this.unit]
-    const sharp = Math.min(this.drawnAt * window.devicePixelRatio, MOST_PIXELS / Math.max(...view))
-    for (const part of [this.canvas, this.pad]) {
-      Object.assign(part.style, { width: `${view[0]}px`, height: `${view[1]}px` })
+  /** Lay the canvas into its element at its own aspect, and draw all of it before a backdrop. */
+  function draw(backdrop = behind) {
+    behind = backdrop
+    const { width, height } = edit.size
+    if (!element.clientWidth || !element.clientHeight) return
+    unit = Math.max(width / element.clientWidth, height / element.clientHeight)
+    for (const { style } of [canvas, pad]) {
+      Object.assign(style, { width: `${width / unit}px`, height: `${height / unit}px` })
     }
-    Object.assign(this.canvas, { width: view[0] * sharp, height: view[1] * sharp })
-    const context = this.canvas.getContext('2d')
-    context.scale(this.canvas.width / width, this.canvas.height / height)
+    const sharp = Math.min((zoom() * window.devicePixelRatio) / unit, MOST_PIXELS / Math.max(width, height))
+    Object.assign(canvas, { width: width * sharp, height: height * sharp })
+    const context = canvas.getContext('2d')
+    context.scale(sharp, sharp)
     context.fillRect(0, 0, width, height)
-    if (this.backdrop) {
-      const { image, scale, offset } = this.backdrop
+    if (behind) {
+      const { image, scale, offset } = behind
       context.globalAlpha = 0.5
       context.drawImage(image, ...offset, image.naturalWidth * scale, image.naturalHeight * scale)
       context.globalAlpha = 1
     }
-    drawFaces(context, this.edit.faces, width, height)
-    this.edit.faces.forEach((face, index) => this.#mark(context, face, index))
-  }
-
-  /** Draw again if the page shows the element larger or smaller than it was drawn. */
-  keepSharp() {
-    if (Math.abs(Math.log(this.#zoom / this.drawnAt)) > 0.1) this.draw()
+    drawFaces(context, edit.faces, width, height)
+    edit.faces.forEach((face, index) => mark(context, face, index))
   }
 
   /** The region of a face, its number, and what takes hold of the selected one. */
-  #mark(context, face, index) {
-    const { edit, unit } = this
-    const box = faceBox(face)
-    const [left, top, right, bottom] = box
-    const side = longerSide(box)
+  function mark(context, face, index) {
+    const [left, top, right, bottom] = faceBox(face)
+    const side = longerSide(faceBox(face))
     const isSelected = index === edit.selected
     const colour = side < SMALL_FACE ? '#ff9d3c' : isSelected ? '#fff' : '#9a9a9a'
     Object.assign(context, { strokeStyle: colour, fillStyle: colour, lineWidth: 1.5 * unit })
@@ -88,145 +70,134 @@ export class Picture {
     context.strokeRect(left, top, right - left, bottom - top)
     context.setLineDash([])
     const label = `${edit.faces.length > 1 ? index : ''} ${side < SMALL_FACE ? `${Math.round(side)} px` : ''}`
-    context.fillText(label, left + 4 * unit, top - 4 * unit)
-    if (!isSelected) return
-    const ring = ([x, y], radius) => {
+    context.fillText(label, left, bottom + 13 * unit)
+    const rings = isSelected ? [[handle(face), 6]] : []
+    if (isSelected && edit.point !== null) rings.push([dot(face[edit.point]), 9])
+    for (const [[x, y], radius] of rings) {
       context.beginPath()
       context.arc(x, y, radius * unit, 0, 2 * Math.PI)
       context.stroke()
     }
-    ring(this.#handle(face), 6)
-    if (edit.point !== null) ring(dot(face[edit.point]), 9)
   }
 
-  /** Where the ring lies that tilts a face: above it, or below where there is no room. */
-  #handle(face) {
-    const [left, top, right, bottom] = faceBox(face)
-    const { width, height } = this.edit.size
-    const [away, edge] = [HANDLE * this.unit, 8 * this.unit]
-    const y = top - away >= edge ? top - away : Math.min(bottom + away, height - edge)
-    return [limited((left + right) / 2, edge, width - edge), limited(y, edge, height - edge)]
+  /** Where the ring lies that tilts a face: above it, as far as there is room. */
+  function handle(face) {
+    const [left, top, right] = faceBox(face)
+    const edge = 8 * unit
+    const { width, height } = edit.size
+    return [limited((left + right) / 2, edge, width - edge), limited(top - HANDLE * unit, edge, height - edge)]
   }
 
   /** A pointer's place in canvas pixels; the page may show the element at any zoom. */
-  #at({ clientX, clientY }) {
-    const box = this.canvas.getBoundingClientRect()
-    const { width, height } = this.edit.size
+  function at({ clientX, clientY }) {
+    const box = canvas.getBoundingClientRect()
+    const { width, height } = edit.size
     return [((clientX - box.left) * width) / box.width, ((clientY - box.top) * height) / box.height]
   }
 
-  /** What a pointer takes hold of: { kind, index, point }, the selected face before others. */
-  #under(event) {
-    const { faces, selected, face } = this.edit
-    const at = this.#at(event)
-    const reach = (REACH[event.pointerType] ?? REACH.mouse) * this.unit
-    if (face && apart(at, this.#handle(face)) <= reach) return { kind: 'tilt', index: selected }
-    const points = faces.flatMap((one, index) =>
-      one.map((place, point) => ({ kind: 'point', index, point, rank: apart(at, dot(place)) }))
-    )
-    const regions = faces.map((one, index) => {
+  /** What a pointer takes hold of: { kind, index, point }. Points go first, then the selected face. */
+  function under(event) {
+    const { faces, selected, face } = edit
+    const place = at(event)
+    const reach = (REACH[event.pointerType] ?? REACH.mouse) * unit
+    if (face && apart(place, handle(face)) <= reach) return { kind: 'tilt', index: selected }
+    const found = faces.flatMap((one, index) => {
+      const after = index === selected ? 0 : 1e6
       const [left, top, right, bottom] = faceBox(one)
-      const isIn = at[0] >= left && at[0] <= right && at[1] >= top && at[1] <= bottom
-      return { kind: 'face', index, rank: isIn ? right - left : Infinity }
+      const isIn = place[0] >= left && place[0] <= right && place[1] >= top && place[1] <= bottom
+      const near = one
+        .map((point, number) => ({ kind: 'point', index, point: number, far: apart(place, dot(point)), after }))
+        .filter(({ far }) => far <= reach)
+      return isIn ? [...near, { kind: 'face', index, far: right - left, after: after + 1e7 }] : near
     })
-    const first = (found) => found.find(({ index }) => index === selected) ?? found[0]
-    const ranked = (found, most) => found.filter(({ rank }) => rank <= most).sort((a, b) => a.rank - b.rank)
-    return first(ranked(points, reach)) ?? first(ranked(regions, Number.MAX_VALUE))
-  }
-
-  #down(event) {
-    if (event.button !== 0) return
-    this.pad.setPointerCapture(event.pointerId)
-    this.#pointers.set(event.pointerId, this.#at(event))
-    if (this.#pointers.size === 2) return this.#begin('pinch')
-    const hit = this.#under(event)
-    if (!hit) return
-    this.edit.select(hit.index, hit.point ?? null)
-    this.#begin(hit.kind)
+    return found.sort((one, other) => one.far + one.after - other.far - other.after)[0]
   }
 
   /** From here on every move is counted from the face as it is now. */
-  #begin(kind) {
-    const { face } = this.edit
-    const hasMoved = this.#drag?.hasMoved ?? false
-    this.#drag = face && { kind, face, from: [...this.#pointers.values()], hasMoved }
-  }
-
-  #move(event) {
-    if (!this.#pointers.has(event.pointerId)) {
-      this.pad.style.cursor = CURSORS[this.#under(event)?.kind] ?? 'default'
-      return
-    }
-    this.#pointers.set(event.pointerId, this.#at(event))
-    if (!this.#drag) return
-    this.#drag.hasMoved = true
-    this.edit.tryFace(this.#dragged())
+  function begin(kind) {
+    const { face } = edit
+    drag = face && { kind, face, from: [...pointers.values()], hasMoved: drag?.hasMoved ?? false }
   }
 
   /** The face as the pointers have it now. */
-  #dragged() {
-    const { kind, face, from: [start, other] } = this.#drag
-    const [now, otherNow] = this.#pointers.values()
-    const by = [now[0] - start[0], now[1] - start[1]]
-    if (kind === 'face') return moved(face, ...by)
-    if (kind === 'point') return pointMoved(face, this.edit.point, ...by)
+  function dragged() {
+    const { kind, face, from } = drag
+    const [start, other] = from
+    const [now, otherNow] = pointers.values()
     if (kind === 'tilt') {
       const middle = middleOf(faceBox(face))
-      return placedAnew(face, 1, angle(middle, now) - angle(middle, start), middle)
+      return placedAnew(face, 1, angle(middle, now) - angle(middle, start))
     }
+    if (kind !== 'pinch') return pointMoved(face, edit.point, now[0] - start[0], now[1] - start[1])
     const scale = apart(now, otherNow) / Math.max(apart(start, other), 1)
     const tilt = angle(now, otherNow) - angle(start, other)
-    return placedAnew(face, scale, tilt, middleOf([...start, ...other]), middleOf([...now, ...otherNow]))
+    return placedAnew(face, scale, tilt, middleOf(from.flat()), middleOf([now, otherNow].flat()))
   }
 
-  #up(event) {
-    if (!this.#pointers.delete(event.pointerId)) return
-    const hasMoved = this.#drag?.hasMoved
-    this.#drag = null
-    if (!hasMoved) return
-    if (event.type === 'pointercancel') this.edit.putBack()
-    else this.edit.commit()
+  pad.onpointerdown = (event) => {
+    if (event.button !== 0) return
+    pad.setPointerCapture(event.pointerId)
+    pointers.set(event.pointerId, at(event))
+    if (pointers.size === 2) return begin('pinch')
+    const hit = under(event)
+    if (!hit) return
+    edit.select(hit.index, hit.point ?? null)
+    begin(hit.kind)
+  }
+
+  pad.onpointermove = (event) => {
+    if (!pointers.has(event.pointerId)) {
+      pad.style.cursor = CURSORS[under(event)?.kind] ?? 'default'
+      return
+    }
+    pointers.set(event.pointerId, at(event))
+    if (!drag) return
+    drag.hasMoved = true
+    edit.tryFace(dragged())
+  }
+
+  pad.onpointerup = pad.onpointercancel = (event) => {
+    if (!pointers.delete(event.pointerId)) return
+    const hasMoved = drag?.hasMoved
+    drag = null
+    if (hasMoved) event.type === 'pointerup' ? edit.commit() : edit.show()
   }
 
   /** The wheel sizes the face once the picture has the focus; before, it belongs to the graph. */
-  #wheel(event) {
-    if (document.activeElement !== this.pad || !this.edit.face) return
+  pad.onwheel = (event) => {
+    if (document.activeElement !== pad || !edit.face) return
     event.preventDefault()
     event.stopPropagation()
     const factor = Math.exp(-limited(event.deltaY, -100, 100) / 1000)
-    this.edit.changeFace((face) => placedAnew(face, factor, 0), 'wheel')
+    edit.changeFace((face) => placedAnew(face, factor, 0), 'wheel')
   }
 
-  #key(event) {
-    const { edit } = this
+  pad.onkeydown = (event) => {
+    const { point, selected } = edit
     const much = event.shiftKey ? 10 : 1
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key
-    const change = (scale, tilt) => () => edit.changeFace((face) => placedAnew(face, scale, tilt), key)
+    const key = event.key.length === 1 ? event.key.toLowerCase().replace('=', '+') : event.key
+    const place = (scale, tilt) => () => edit.changeFace((face) => placedAnew(face, scale, tilt), key)
+    const move = (x, y) => edit.changeFace((face) => pointMoved(face, point, much * x, much * y), `arrow ${point}`)
     const keys = {
-      '+': change(1.01 ** much, 0),
-      '=': change(1.01 ** much, 0),
-      '-': change(1.01 ** -much, 0),
-      r: change(1, much),
-      l: change(1, -much),
-      PageDown: () => edit.select(edit.selected + 1),
-      PageUp: () => edit.select(edit.selected - 1),
+      '+': place(1.01 ** much, 0),
+      '-': place(1.01 ** -much, 0),
+      r: place(1, much),
+      l: place(1, -much),
+      PageDown: () => edit.select(selected + 1),
+      PageUp: () => edit.select(selected - 1),
       Delete: () => edit.remove(),
       Backspace: () => edit.remove(),
-      Escape: () => (edit.point === null ? this.pad.blur() : edit.select(edit.selected))
+      Escape: () => (point === null ? pad.blur() : edit.select(selected)),
+      [/^[1-5]$/.test(key) && key]: () => edit.face && edit.select(selected, key - 1),
+      [ARROWS[key] && key]: () => move(...ARROWS[key])
     }
     const controlKeys = { z: () => (event.shiftKey ? edit.redo() : edit.undo()), y: () => edit.redo() }
-    let action = event.ctrlKey || event.metaKey ? controlKeys[key] : keys[key]
-    if (ARROWS[key]) action = () => this.#nudge(ARROWS[key].map((side) => side * much))
-    if (/^[1-5]$/.test(key)) action = () => edit.face && edit.select(edit.selected, Number(key) - 1)
+    const action = (event.ctrlKey || event.metaKey ? controlKeys : keys)[key]
     if (!action || event.altKey) return
     event.preventDefault()
     event.stopPropagation()
     action()
   }
 
-  #nudge(by) {
-    const { point } = this.edit
-    const move = (face) => (point === null ? moved(face, ...by) : pointMoved(face, point, ...by))
-    this.edit.changeFace(move, 'arrow')
-  }
+  return { element, pad, observer, draw, zoom }
 }
