@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import references_of
-from faithful_instantid.instantid_core.fitting import Fit
+from faithful_instantid.instantid_core.fitting import Fit, transform
 from faithful_instantid.instantid_core.host.hints import drawn
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
@@ -18,7 +18,7 @@ from faithful_instantid.instantid_core.host.people import (
 )
 
 from . import finish_inputs
-from .input_world import Blind, Case, Inputs, NodeCases, given, of
+from .input_world import Blind, Case, Inputs, NodeCases, given, of, posed
 from .node_cores import (
     adapter_on,
     both_on,
@@ -205,11 +205,11 @@ NODES: dict[str, NodeCases] = {
         given(pose=of("pose"), pick="largest", index=0, on_missing="hold"),
         faces_of_pose,
         {
-            "pose": Case(lambda w: w.pose[::-1]),
+            "pose": Case(lambda w: posed(transform(w.two_faces, rotate=9))),
             "pick": Case("left_to_right"),
             "index": Case(1),
             "on_missing": Case("blank"),
-            "threshold": Case(0.95, given(on_missing="blank")),
+            "threshold": Case(0.995, given(on_missing="blank")),
         },
     ),
     "IID_FaceRegionMask": NodeCases(
