@@ -30,6 +30,7 @@ LEAST = 1e-6  # of a point that was found
 THRESHOLD = 0.3  # the score at which ComfyUI's own drawing of poses begins
 ALL_PEOPLE = "all"
 MOST_PEOPLE = 100
+PARTS = 2.0  # larger numbers are pixels; a limb off the picture lies a little beyond 1
 LONGEST = 1000  # points of a list: beyond all that is known
 FACE, BODY = "face_keypoints_2d", "pose_keypoints_2d"
 
@@ -148,7 +149,7 @@ def _points(values: Any, name: str, width: int, height: int) -> Scored:
     if not (np.isfinite(points).all() and (np.abs(points) <= FURTHEST).all()):
         raise _wrong(f"has numbers in `{name}` that are not finite or far off the picture")
     found = points[points[:, 2] > 0, :2]
-    if len(found) and np.abs(found).max() <= 1:  # as ComfyUI's readers of poses tell it
+    if len(found) and np.abs(found).max() <= PARTS:
         points[:, :2] *= (width, height)
     return points
 
