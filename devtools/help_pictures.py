@@ -28,7 +28,7 @@ WIDE = (192, 128)
 LARGE = 512  # pixels, so that points are drawn as sharp as a picture of that size has them
 BONES = ((0, 1), (1, 2), (1, 5), (2, 3), (5, 6), (1, 8), (1, 11))  # of OpenPose's body
 HEAD_BONES = ((0, 14), (0, 15), (14, 16), (15, 17))
-# A person from the shoulders up who looks to the left, as OpenPose numbers it, in parts of the picture.
+# A person who looks to the left, as OpenPose numbers bodies, in parts of the picture.
 BODY = {
     0: (0.39, 0.40), 1: (0.54, 0.72), 2: (0.24, 0.75), 3: (0.12, 1.1), 5: (0.83, 0.71),
     6: (0.92, 1.1), 8: (0.38, 1.4), 11: (0.70, 1.4), 14: (0.35, 0.27), 15: (0.52, 0.25),
