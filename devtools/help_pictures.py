@@ -297,7 +297,7 @@ def posed() -> Image.Image:
     make_standins.checkout()
     core = f"{make_standins.PACKAGE}.instantid_core"
     openpose, keypoints = (
-        importlib.import_module(f"{core}.{n}") for n in ("openpose", "keypoints")
+        importlib.import_module(f"{core}.{n}") for n in ("faces.openpose", "keypoints")
     )
     listed = [[*BODY.get(number, (0.0, 0.0)), float(number in BODY)] for number in range(18)]
     people = [{"pose_keypoints_2d": [value for point in listed for value in point]}]

@@ -8,8 +8,8 @@ from comfy_api.latest import io
 
 from ..instantid_core.editing import edited, for_editor
 from ..instantid_core.faces.frames import ON_MISSING_FRAME
+from ..instantid_core.faces.openpose import ALL_PEOPLE, THRESHOLD, keypoints_of_pose
 from ..instantid_core.host.on_node import told_on_node
-from ..instantid_core.openpose import ALL_PEOPLE, THRESHOLD, keypoints_of_pose
 from ..instantid_core.people import ORDERS
 from . import search_words, sockets
 from .keypoints import size_inputs

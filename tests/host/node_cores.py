@@ -8,6 +8,7 @@ from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.crops import on_crop
 from faithful_instantid.instantid_core.editing import edited
 from faithful_instantid.instantid_core.faces.finding import find_keypoints
+from faithful_instantid.instantid_core.faces.openpose import keypoints_of_pose
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import LookSettings, references_of
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face, transform
@@ -26,7 +27,6 @@ from faithful_instantid.instantid_core.host.people import (
 )
 from faithful_instantid.instantid_core.host.rows import PERSON
 from faithful_instantid.instantid_core.images import rgb_to_images
-from faithful_instantid.instantid_core.openpose import keypoints_of_pose
 from faithful_instantid.instantid_core.plots import plot_curve, plot_layers
 from faithful_instantid.instantid_core.presets import PRESETS, Preset
 from faithful_instantid.instantid_core.regions import FaceRegion, Outline, Shape

@@ -17,14 +17,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
-from .errors import WrongInputError
-from .faces.frames import fill_frames
-from .fitting import FURTHEST, LARGEST_SIDE
-from .head import face_of, with_mouth
-from .keypoints import FacePoints, Keypoints
-from .log import note
-from .people import ordered
+from .. import checks
+from ..errors import WrongInputError
+from ..fitting import FURTHEST, LARGEST_SIDE
+from ..head import face_of, with_mouth
+from ..keypoints import FacePoints, Keypoints
+from ..log import note
+from ..people import ordered
+from .frames import fill_frames
 
 LEAST = 1e-6  # of a point that was found
 THRESHOLD = 0.3  # the score at which ComfyUI's own drawing of poses begins

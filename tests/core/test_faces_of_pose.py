@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from faithful_instantid.instantid_core import head
 from faithful_instantid.instantid_core.errors import NoFaceError, WrongInputError
+from faithful_instantid.instantid_core.faces.openpose import keypoints_of_pose
 from faithful_instantid.instantid_core.head import (
     NOTHING,
     SeenHead,
@@ -19,7 +20,6 @@ from faithful_instantid.instantid_core.head import (
     with_mouth,
 )
 from faithful_instantid.instantid_core.log import listening
-from faithful_instantid.instantid_core.openpose import keypoints_of_pose
 
 WIDTH, HEIGHT = 832, 1216
 Points = Any
