@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import checks
 from .errors import WrongInputError
-from .keypoints import FacePoints, Keypoints
+from .keypoints import NOSE, FacePoints, Keypoints
 from .log import tell
 
 Matrix = NDArray[np.float64]
@@ -53,6 +53,7 @@ FACE_HALF: Matrix = np.array([1.15, 1.525, 1.0])
 # onto them if one does, else the nearest.
 FROM_POINTS: Matrix = np.linalg.pinv(HEAD - HEAD.mean(axis=0)).T
 
+LEAN = 45.0  # degrees of pitch that eyes and a nose alone are believed
 FURTHEST = 85.0  # degrees of yaw and pitch: beyond, the face looks away
 MOST_FRAMES = 4096  # that are made of one
 FLAT = 1e-3  # points this much closer to a line than they are long show no head
@@ -210,6 +211,34 @@ def seen(kps: ArrayLike) -> SeenHead:
 def estimate(kps: ArrayLike) -> Pose:
     """Return which way five points look: (5, 2), x then y in pixels."""
     return seen(kps).pose
+
+
+def with_mouth(eyes: ArrayLike, nose: ArrayLike) -> Matrix:
+    """Return five points (5, 2) of which only eyes and nose are known.
+
+    eyes: (2, 2), the one at the left first; nose: (2,), its tip; pixels. The mouth is where the
+    mean head has it when its eyes and nose are seen so; of the two ways to see three points so, the
+    nose is the nearer one. Eyes and nose stay as they are.
+    """
+    eyes, nose = np.asarray(eyes, np.float64), np.asarray(nose, np.float64)
+    middle, (x, y) = eyes.mean(axis=0), (eyes[1] - eyes[0]).tolist()
+    roll = math.atan2(y, x)
+    wide = max(math.hypot(x, y) ** 2, 1e-12)
+    u, v = rotation(0.0, 0.0, -math.degrees(roll))[:2, :2] @ (nose - middle)
+    far = float(np.hypot(*HEAD[NOSE, 1:]))  # of the nose from the line through the eyes
+    # The share of the nose's length that points out of the picture, squared: a quadratic equation.
+    long, aside = (u**2 + v**2) / far**2, (u / far) ** 2
+    half = (wide - long) / 2
+    out = min(max((half + math.sqrt(half**2 + wide * aside)) / wide, 1e-6), 1.0)
+    yaw = math.degrees(math.atan2(u / (far * math.sqrt(out)), math.sqrt(wide)))
+    size = math.hypot(u / (far * math.sqrt(out)), math.sqrt(wide))
+    lean = math.degrees(math.atan2(HEAD[NOSE, 2], HEAD[NOSE, 1]))
+    pitch = math.degrees(math.acos(math.copysign(math.sqrt(1 - out), v))) - lean
+    pitch = min(max(pitch, -LEAN), LEAN)
+    known = np.vstack([eyes, nose])
+    shape = SeenHead(yaw, pitch, math.degrees(roll), np.eye(2) * size, NOWHERE, NOTHING).points
+    placed = shape + (known - shape[:3]).mean(axis=0)
+    return np.vstack([known, placed[3:]])
 
 
 def face_of(kps: ArrayLike) -> FacePoints:
