@@ -88,6 +88,13 @@ class Editor:
         self.frontend.page.evaluate(PLACE, [width, height, finder, PHOTO])
         self.size = (width, height)
 
+    @property
+    def width(self) -> float:
+        """Of the picture, in pixels of the page."""
+        box = self.pad.bounding_box()
+        assert box is not None
+        return box["width"]
+
     def at(self, point: Sequence[float]) -> Point:
         """Where a pixel of the node's canvas lies in the page."""
         box = self.pad.bounding_box()

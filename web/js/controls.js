@@ -1,5 +1,4 @@
-// The buttons and sliders around the picture. Each has a label and a tooltip in the person's
-// language, works by keyboard, and shows whether it can do anything now.
+// The buttons and sliders around the picture, each with a label and a tooltip, by keyboard too.
 
 import { drawFaces } from './drawing.js'
 import { fittedTo, middleOf, MOST_FACES, mirrored, placedAnew, standardFace } from './faces.js'
@@ -12,12 +11,17 @@ export function make(tag, properties = {}, ...children) {
   return element
 }
 
+/** Keep an event from ComfyUI and from the page. */
+export function keep(event) {
+  event.preventDefault()
+  event.stopPropagation()
+}
+
 export const row = (name, ...parts) => make('div', { className: `iid-${name}` }, ...parts)
 
 /** Make the controls of an edit; `showControls(words)` brings them up to date. */
 export function makeControls(edit, find) {
-  const buttons = [] // { key, element, icon, isOn }
-  const ranges = [] // { key, label, input, number, get }
+  const [buttons, ranges] = [[], []]
   const choices = make('span', { className: 'iid-choices', role: 'group' })
 
   function button(key, onclick, isOn = () => edit.face, icon = '') {

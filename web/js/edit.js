@@ -1,25 +1,24 @@
-// What one editor holds: the value of the node's `edit` input, what came into the node, the faces
-// that are shown, which of them is selected, and the way back.
+// What one editor holds: the text of the input `edit`, what came in, what is shown, the way back.
 
 import { fitted, read, standardFace, Unreadable, write } from './faces.js'
 
-const ONE_STEP_MS = 900 // changes of one kind that follow each other so soon are undone together
+const ONE_STEP_MS = 900 // changes of one kind that follow so soon are undone together
 
 export class Edit {
   text = ''
   faces = [] // as shown, in pixels of `size`
   size = { width: 1024, height: 1024 } // of the node's canvas
-  incoming = null // what the node was given in its last run: { width, height, source, faces, ... }
-  isLinked = null // whether keypoints are linked to the node; not known yet
-  problem = null // key of the sentence that says why `text` cannot be read
+  incoming = null // what came in in the last run: { width, height, source, faces, ... }
+  isLinked = null // whether keypoints are linked; not known yet
+  problem = null // why `text` cannot be read: key of a sentence
   selected = 0
-  point = null // the selected point of the selected face; null is the whole face
+  point = null // of the selected face; null is the whole face
   past = [] // texts to go back to
   future = [] // texts to go forth to
   #state = null // what `text` says
   #last = {} // the last change: { kind, time }
 
-  /** onText is called when the person has changed the text, onView when anything looks different. */
+  /** onText: called when the person has changed the text. onView: when anything looks different. */
   constructor(onText, onView) {
     Object.assign(this, { onText, onView })
   }
@@ -40,14 +39,13 @@ export class Edit {
     return this.incoming ? fitted(this.incoming.faces, this.incoming, this.size) : []
   }
 
-  /** Take a text from outside: a workflow that opens, a paste, ComfyUI's own undo. */
+  /** Take a text from outside: of a workflow, a paste, ComfyUI's own undo. */
   load(text) {
     if (text === this.text) return
     Object.assign(this, { past: [], future: [] })
     this.#take(text)
   }
 
-  /** Take what the node was given in its last run. */
   receive(incoming) {
     this.incoming = incoming
     this.show()
@@ -70,8 +68,9 @@ export class Edit {
 
   /** Show what is written down. */
   show() {
+    const { size, given, problem } = this
     const state = this.#state
-    this.faces = state ? fitted(state.faces, state, this.size) : this.problem ? [] : this.given
+    this.faces = state ? fitted(state.faces, state, size) : problem ? [] : given
     this.select(this.selected, this.point)
   }
 
@@ -82,8 +81,7 @@ export class Edit {
   }
 
   /** Write down what is shown. kind: changes of one kind in quick succession are one step. */
-  commit(kind) {
-    const { source } = this.#state ?? this.incoming ?? {}
+  commit(kind, { source } = this.#state ?? this.incoming ?? {}) {
     if (!this.problem) this.#write(write({ ...this.size, source, faces: this.faces }), kind)
   }
 
@@ -106,7 +104,6 @@ export class Edit {
     if (this.face) this.#changeFaces(this.faces.toSpliced(this.selected, 1), this.selected)
   }
 
-  /** Give the selected face an earlier or later place among the faces. */
   reorder(by) {
     const place = this.selected + by
     this.#changeFaces(this.faces.toSpliced(this.selected, 1).toSpliced(place, 0, this.face), place)
@@ -114,10 +111,10 @@ export class Edit {
 
   /** Hold the faces that came in as the edit. */
   takeGiven() {
-    this.#write(write({ ...this.size, source: this.incoming.source, faces: this.given }))
+    this.faces = this.given
+    this.commit('take', this.incoming)
   }
 
-  /** Take the edit away: what comes in passes through. */
   reset() {
     this.#write('')
   }

@@ -1,7 +1,7 @@
 // The editor on the node Edit Keypoints: a widget for its input `edit`, in both renderers.
 
 import { app } from '../../../scripts/app.js'
-import { makeControls, make, row } from './controls.js'
+import { keep, make, makeControls, row } from './controls.js'
 import { Edit } from './edit.js'
 import { longerSide, SMALL_FACE } from './faces.js'
 import { canvasSize, fileUrl, isLinked, linkedPhoto, putFinderInFront, runAlone } from './graph.js'
@@ -33,14 +33,11 @@ function makeEditor(node) {
   })
 
   // What the editor has no use for is ComfyUI's: the wheel zooms. Delete would delete the node.
-  element.addEventListener('wheel', (event) => {
-    event.preventDefault()
-    event.stopPropagation()
+  element.onwheel = (event) => {
+    keep(event)
     app.canvas.processMouseWheel(event)
-  })
-  element.addEventListener('keydown', (event) => {
-    if (event.key === 'Delete' || event.key === 'Backspace') event.stopPropagation()
-  })
+  }
+  element.onkeydown = (event) => /^(Delete|Backspace)$/.test(event.key) && event.stopPropagation()
 
   /** The person has changed the edit: one step of ComfyUI's own undo. */
   function changed() {
@@ -90,7 +87,8 @@ function makeEditor(node) {
       return { image: photo, scale: (from.scale * from.width) / width, offset: from.offset }
     }
     const scale = Math.max(size.width / width, size.height / height)
-    return { image: photo, scale, offset: [(size.width - width * scale) / 2, (size.height - height * scale) / 2] }
+    const offset = [(size.width - width * scale) / 2, (size.height - height * scale) / 2]
+    return { image: photo, scale, offset }
   }
 
   function find() {
@@ -113,8 +111,8 @@ function makeEditor(node) {
 /** Call a function after what a node's method does already. */
 function after(node, method, act) {
   const before = node[method]
-  node[method] = function (...given) {
-    before?.apply(this, given)
+  node[method] = (...given) => {
+    before?.apply(node, given)
     act(...given)
   }
 }

@@ -1,5 +1,4 @@
-// Faces on a canvas: what the node's `edit` holds, and what moves, scales and mirrors faces.
-// A face is five points [x, y] in pixels; every function returns new ones.
+// Faces on a canvas, each five points [x, y] in pixels: reading, writing, moving. None is changed.
 
 import { faceBox, frontal } from './head.js'
 
@@ -81,13 +80,13 @@ export function standardFace({ width, height }) {
 /** Faces of one canvas on another, as `fit` of instantid_core/fitting.py crops. */
 export function fitted(faces, from, to) {
   if (!faces.length || (from.width === to.width && from.height === to.height)) return faces
-  const axes = ['width', 'height'].map((side, axis) => {
-    const [own, wanted] = [from[side], to[side]]
-    const boxes = faces.map(faceBox)
-    const low = limited(Math.min(...boxes.map((box) => box[axis])), 0, own)
-    const high = limited(Math.max(...boxes.map((box) => box[axis + 2])), 0, own)
-    return { own, wanted, low, high }
-  })
+  const boxes = faces.map(faceBox)
+  const axes = ['width', 'height'].map((side, axis) => ({
+    own: from[side],
+    wanted: to[side],
+    low: limited(Math.min(...boxes.map((box) => box[axis])), 0, from[side]),
+    high: limited(Math.max(...boxes.map((box) => box[axis + 2])), 0, from[side])
+  }))
   const cover = Math.max(...axes.map(({ own, wanted }) => wanted / own))
   const scale = Math.min(cover, ...axes.map(({ wanted, low, high }) => wanted / Math.max(high - low, 1e-6)))
   const offsets = axes.map(({ own, wanted, low, high }) => {

@@ -1,5 +1,4 @@
-// What the editor has to know of ComfyUI's graph: what is linked to the node, which photo that is,
-// and how to find a face in it.
+// What the editor has to know of ComfyUI's graph: what is linked, and how to find a face in it.
 
 import { app } from '../../../scripts/app.js'
 import { api } from '../../../scripts/api.js'
@@ -20,7 +19,7 @@ function origin(node, name) {
 
 const link = (from, node, name) => from.node.connect(from.slot, node, inputIndex(node, name))
 
-/** Width and height of the node's canvas; null where a link decides one. */
+/** The node's canvas; null where a link decides it. */
 export function canvasSize(node) {
   const [width, height] = ['width', 'height'].map((side) => !isLinked(node, side) && Number(value(node, side)))
   return width >= 1 && height >= 1 ? { width, height } : null
@@ -30,7 +29,7 @@ export function canvasSize(node) {
 export const fileUrl = ({ filename, subfolder = '', type = 'input' }) =>
   api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
 
-/** The photo that a Load Image node in front shows, as a URL; null where there is none. */
+/** URL of the photo that a Load Image node in front shows, or null. */
 export function linkedPhoto(node) {
   const finder = origin(node, 'keypoints')?.node
   const from = origin(node, 'image') ?? (finder?.type === FIND ? origin(finder, 'image') : null)
@@ -40,7 +39,7 @@ export function linkedPhoto(node) {
   return fileUrl({ filename, subfolder, type })
 }
 
-/** Ids of the subgraph nodes around a graph, from the outermost to the innermost. */
+/** Ids of the subgraph nodes around a graph, the outermost first. */
 function idsAround(graph, root) {
   if (graph === root) return []
   for (const node of root.nodes) {
@@ -62,10 +61,7 @@ function analyzerFor(node) {
   return found ? { node: found, slot: slotOf(found) } : null
 }
 
-/**
- * Put Face Keypoints in front of the node, if nothing is linked to its keypoints yet. Returns the
- * key of the sentence that says what is missing, or null.
- */
+/** Put Face Keypoints in front if nothing is. Returns the key of what is missing for it, or null. */
 export function putFinderInFront(node) {
   if (isLinked(node, 'keypoints')) return null
   const [analyzer, photo] = [analyzerFor(node), origin(node, 'image')]

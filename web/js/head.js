@@ -1,5 +1,5 @@
-// Which way a face looks, and its five points when it looks another way: what
-// instantid_core/head.py does and explains, with its numbers. A point is [x, y] in pixels.
+// Which way a face looks, and its points [x, y] when it looks another way: instantid_core/head.py
+// explains it, and has the same numbers.
 
 // The mean head in distances between the pupils, what it turns about, and its face as an ellipsoid.
 const HEAD = [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.58, 0.57], [-0.41, 1.15, 0.08], [0.41, 1.15, 0.08]]

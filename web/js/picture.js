@@ -1,16 +1,15 @@
-// The picture of the editor: draws the canvas with its faces, and turns pointers, wheel and keys
-// into changes of the edit. Canvas pixels are the node's, view pixels those of the element.
+// The picture of the editor: draws the faces, and turns pointers, wheel and keys into changes.
+// Canvas pixels are the node's, view pixels those of the element.
 
-import { make, row } from './controls.js'
+import { keep, make, row } from './controls.js'
 import { dot, drawFaces } from './drawing.js'
-import { limited, longerSide, middleOf, placedAnew, pointMoved, SMALL_FACE } from './faces.js'
+import { limited, middleOf, placedAnew, pointMoved, SMALL_FACE } from './faces.js'
 import { faceBox } from './head.js'
 
-const REACH = { mouse: 11, pen: 14, touch: 24 } // view pixels around what a pointer takes hold of
+const [REACH, REACH_OF_FINGERS] = [11, 24] // view pixels around what a pointer takes hold of
 const HANDLE = 22 // view pixels from a face's box to the ring that tilts it
-const MOST_PIXELS = 2048 // of the canvas element's longer side, however far it is zoomed in
+const MOST_SHARP = 4 // pixels drawn for a view pixel, however far it is zoomed in
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }
-const CURSORS = { tilt: 'grab', point: 'crosshair', face: 'move' }
 
 const apart = ([x, y], [otherX, otherY]) => Math.hypot(otherX - x, otherY - y)
 const angle = ([x, y], [toX, toY]) => (Math.atan2(toY - y, toX - x) * 180) / Math.PI
@@ -43,7 +42,7 @@ export function makePicture(edit) {
     for (const { style } of [canvas, pad]) {
       Object.assign(style, { width: `${width / unit}px`, height: `${height / unit}px` })
     }
-    const sharp = Math.min((zoom() * window.devicePixelRatio) / unit, MOST_PIXELS / Math.max(width, height))
+    const sharp = Math.min(zoom() * window.devicePixelRatio, MOST_SHARP) / unit
     Object.assign(canvas, { width: width * sharp, height: height * sharp })
     const context = canvas.getContext('2d')
     context.scale(sharp, sharp)
@@ -61,15 +60,15 @@ export function makePicture(edit) {
   /** The region of a face, its number, and what takes hold of the selected one. */
   function mark(context, face, index) {
     const [left, top, right, bottom] = faceBox(face)
-    const side = longerSide(faceBox(face))
+    const side = Math.max(right - left, bottom - top)
     const isSelected = index === edit.selected
     const colour = side < SMALL_FACE ? '#ff9d3c' : isSelected ? '#fff' : '#9a9a9a'
-    Object.assign(context, { strokeStyle: colour, fillStyle: colour, lineWidth: 1.5 * unit })
-    context.font = `${12 * unit}px sans-serif`
+    const font = `${12 * unit}px sans-serif`
+    Object.assign(context, { strokeStyle: colour, fillStyle: colour, lineWidth: 1.5 * unit, font })
     context.setLineDash([5 * unit, 4 * unit])
     context.strokeRect(left, top, right - left, bottom - top)
     context.setLineDash([])
-    const label = `${edit.faces.length > 1 ? index : ''} ${side < SMALL_FACE ? `${Math.round(side)} px` : ''}`
+    const label = side < SMALL_FACE ? `${index}: ${Math.round(side)} px` : index
     context.fillText(label, left, bottom + 13 * unit)
     const rings = isSelected ? [[handle(face), 6]] : []
     if (isSelected && edit.point !== null) rings.push([dot(face[edit.point]), 9])
@@ -83,31 +82,31 @@ export function makePicture(edit) {
   /** Where the ring lies that tilts a face: above it, as far as there is room. */
   function handle(face) {
     const [left, top, right] = faceBox(face)
-    const edge = 8 * unit
     const { width, height } = edit.size
-    return [limited((left + right) / 2, edge, width - edge), limited(top - HANDLE * unit, edge, height - edge)]
+    const inside = (value, side) => limited(value, 8 * unit, side - 8 * unit)
+    return [inside((left + right) / 2, width), inside(top - HANDLE * unit, height)]
   }
 
   /** A pointer's place in canvas pixels; the page may show the element at any zoom. */
   function at({ clientX, clientY }) {
     const box = canvas.getBoundingClientRect()
-    const { width, height } = edit.size
-    return [((clientX - box.left) * width) / box.width, ((clientY - box.top) * height) / box.height]
+    const scale = edit.size.width / box.width
+    return [(clientX - box.left) * scale, (clientY - box.top) * scale]
   }
 
   /** What a pointer takes hold of: { kind, index, point }. Points go first, then the selected face. */
   function under(event) {
     const { faces, selected, face } = edit
     const place = at(event)
-    const reach = (REACH[event.pointerType] ?? REACH.mouse) * unit
+    const [x, y] = place
+    const reach = (event.pointerType === 'touch' ? REACH_OF_FINGERS : REACH) * unit
     if (face && apart(place, handle(face)) <= reach) return { kind: 'tilt', index: selected }
     const found = faces.flatMap((one, index) => {
       const after = index === selected ? 0 : 1e6
       const [left, top, right, bottom] = faceBox(one)
-      const isIn = place[0] >= left && place[0] <= right && place[1] >= top && place[1] <= bottom
-      const near = one
-        .map((point, number) => ({ kind: 'point', index, point: number, far: apart(place, dot(point)), after }))
-        .filter(({ far }) => far <= reach)
+      const isIn = x >= left && x <= right && y >= top && y <= bottom
+      const points = one.map((at, point) => ({ kind: 'point', index, point, far: apart(place, dot(at)), after }))
+      const near = points.filter(({ far }) => far <= reach)
       return isIn ? [...near, { kind: 'face', index, far: right - left, after: after + 1e7 }] : near
     })
     return found.sort((one, other) => one.far + one.after - other.far - other.after)[0]
@@ -122,8 +121,7 @@ export function makePicture(edit) {
   /** The face as the pointers have it now. */
   function dragged() {
     const { kind, face, from } = drag
-    const [start, other] = from
-    const [now, otherNow] = pointers.values()
+    const [[start, other], [now, otherNow]] = [from, pointers.values()]
     if (kind === 'tilt') {
       const middle = middleOf(faceBox(face))
       return placedAnew(face, 1, angle(middle, now) - angle(middle, start))
@@ -147,7 +145,7 @@ export function makePicture(edit) {
 
   pad.onpointermove = (event) => {
     if (!pointers.has(event.pointerId)) {
-      pad.style.cursor = CURSORS[under(event)?.kind] ?? 'default'
+      pad.style.cursor = under(event) ? 'grab' : 'default'
       return
     }
     pointers.set(event.pointerId, at(event))
@@ -158,16 +156,14 @@ export function makePicture(edit) {
 
   pad.onpointerup = pad.onpointercancel = (event) => {
     if (!pointers.delete(event.pointerId)) return
-    const hasMoved = drag?.hasMoved
+    if (drag?.hasMoved) event.type === 'pointerup' ? edit.commit() : edit.show()
     drag = null
-    if (hasMoved) event.type === 'pointerup' ? edit.commit() : edit.show()
   }
 
   /** The wheel sizes the face once the picture has the focus; before, it belongs to the graph. */
   pad.onwheel = (event) => {
     if (document.activeElement !== pad || !edit.face) return
-    event.preventDefault()
-    event.stopPropagation()
+    keep(event)
     const factor = Math.exp(-limited(event.deltaY, -100, 100) / 1000)
     edit.changeFace((face) => placedAnew(face, factor, 0), 'wheel')
   }
@@ -194,8 +190,7 @@ export function makePicture(edit) {
     const controlKeys = { z: () => (event.shiftKey ? edit.redo() : edit.undo()), y: () => edit.redo() }
     const action = (event.ctrlKey || event.metaKey ? controlKeys : keys)[key]
     if (!action || event.altKey) return
-    event.preventDefault()
-    event.stopPropagation()
+    keep(event)
     action()
   }
 

@@ -1,5 +1,4 @@
-// The words of the editor in the language of the interface. They stand in the pack's
-// locales/<language>/main.json, which ComfyUI's server sends with those of all other packs.
+// The words of the editor: locales/<language>/main.json, which ComfyUI's server sends.
 
 import { app } from '../../../scripts/app.js'
 import { api } from '../../../scripts/api.js'
