@@ -102,6 +102,14 @@ class Editor:
         x, y = (point[axis] / self.size[axis] for axis in range(2))
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
+    def rest(self) -> None:
+        """Wait until the picture has kept its place for a while."""
+        kept, place = 0, None
+        while kept < 5:
+            self.frontend.page.wait_for_timeout(100)
+            now = self.pad.bounding_box()
+            kept, place = (kept + 1 if now == place else 0), now
+
     def drag(self, start: Sequence[float], end: Sequence[float]) -> None:
         mouse = self.frontend.page.mouse
         mouse.move(*self.at(start))

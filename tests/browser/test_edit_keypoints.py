@@ -241,7 +241,7 @@ def run_alone(editor: Editor, press: str) -> dict[str, Any]:
         fresh = [v for k, v in get(f"{editor.frontend.url}/history").items() if k not in before]
         if fresh:
             expect(editor.root.get_by_role("status")).not_to_have_text("Looking for faces.")
-            editor.frontend.call("wait", 0.4)  # what is shown below makes room for itself
+            editor.rest()  # what is shown below makes room for itself
             assert fresh[0]["status"]["status_str"] == "success"
             prompt = fresh[0]["prompt"][2]
             return {prompt[node]["class_type"]: out for node, out in fresh[0]["outputs"].items()}
@@ -305,10 +305,8 @@ EVALUATE = """async (cases) => {
     const pose = ({ yaw, pitch, roll }) => [yaw, pitch, roll]
     const size = ([width, height]) => ({ width, height })
     const drawn = ({ points, canvas }) => {
-        const { radius, halfWidth } = drawing.thickness(...canvas)
         const sticks = [0, 1, 3, 4].map((index) => drawing.stick(points[index], points[2]))
-        const flat = sticks.map((one) => [...one.middle, one.halfLength, one.degrees])
-        return [...points.map(drawing.dot), [radius, halfWidth], ...flat].flat()
+        return [points.map(drawing.dot), drawing.thickness(...canvas), sticks].flat(3)
     }
     return {
         pose: cases.turn.map(({ points }) => pose(head.seen(points))),

@@ -1,6 +1,6 @@
 // What one editor holds: the text of the input `edit`, what came in, what is shown, the way back.
 
-import { fitted, read, standardFace, Unreadable, write } from './faces.js'
+import { fitted, read, standardFace, write } from './faces.js'
 
 const ONE_STEP_MS = 900 // changes of one kind that follow so soon are undone together
 
@@ -143,14 +143,10 @@ export class Edit {
   }
 
   #take(text) {
-    Object.assign(this, { text, problem: null })
-    this.#state = null
-    try {
-      this.#state = read(text)
-    } catch (error) {
-      if (!(error instanceof Unreadable)) throw error
-      this.problem = error.message
-    }
+    const state = read(text)
+    this.text = text
+    this.problem = state?.problem ?? null
+    this.#state = this.problem ? null : state
     this.show()
   }
 }

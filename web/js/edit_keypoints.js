@@ -11,7 +11,7 @@ import { loadWords } from './words.js'
 
 const TYPE = 'IID_EDIT_KEYPOINTS'
 const LOOK_AGAIN_MS = 300
-const LEAST_HEIGHT = 480 // of the editor
+const LEAST_HEIGHT = 480
 const NEW_NODE = { minWidth: 420, minHeight: 720 }
 
 function makeEditor(node) {
@@ -37,7 +37,9 @@ function makeEditor(node) {
     keep(event)
     app.canvas.processMouseWheel(event)
   }
-  element.onkeydown = (event) => /^(Delete|Backspace)$/.test(event.key) && event.stopPropagation()
+  element.onkeydown = (event) => {
+    if (/^(Delete|Backspace)$/.test(event.key)) event.stopPropagation()
+  }
 
   /** The person has changed the edit: one step of ComfyUI's own undo. */
   function changed() {
@@ -78,7 +80,7 @@ function makeEditor(node) {
     drawn = now
   }
 
-  /** The photo as it lies behind the faces: where the keypoints that came in have it, else it fills. */
+  /** The photo behind the faces: where the keypoints that came in have it, else it fills. */
   function laid() {
     const { size, incoming } = edit
     const [width, height] = [photo.naturalWidth, photo.naturalHeight]

@@ -8,30 +8,24 @@ const VERSION = 1
 const FURTHEST = 1_000_000 // pixels off the picture
 const LARGEST_SIDE = 16384
 
-/** What is wrong with an edit: its message is the key of a sentence. */
-export class Unreadable extends Error {}
-
 const isPoint = (value) => value?.length === 2 && value.every((one) => Math.abs(one) <= FURTHEST && one === +one)
 const isFace = (value) => Array.isArray(value?.points) && value.points.length === 5 && value.points.every(isPoint)
 const isSide = (value) => Number.isInteger(value) && value >= 1 && value <= LARGEST_SIDE
 
-/** Read an edit: { width, height, source, faces }, or null for none. Throws Unreadable. */
+/** Read an edit: { width, height, source, faces }, null for none; { problem } if it cannot be. */
 export function read(text) {
   if (!text.trim()) return null
-  const check = (isGood, problem) => {
-    if (!isGood) throw new Unreadable(problem)
-  }
-  let edit = null
+  let edit
   try {
     edit = JSON.parse(text)
   } catch {
-    check(false, 'badText')
+    return { problem: 'badText' }
   }
-  check(edit?.version === VERSION, 'badVersion')
+  if (edit?.version !== VERSION) return { problem: 'badVersion' }
   const { width, height, source = null, faces } = edit
-  check(isSide(width) && isSide(height) && Array.isArray(faces), 'badText')
-  check(faces.length <= MOST_FACES, 'tooMany')
-  check(faces.every(isFace), 'badPoints')
+  if (!isSide(width) || !isSide(height) || !Array.isArray(faces)) return { problem: 'badText' }
+  if (faces.length > MOST_FACES) return { problem: 'tooMany' }
+  if (!faces.every(isFace)) return { problem: 'badPoints' }
   return { width, height, source, faces: faces.map((face) => face.points) }
 }
 

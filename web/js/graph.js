@@ -10,7 +10,7 @@ const value = (node, name) => node.widgets?.find((widget) => widget.name === nam
 
 export const isLinked = (node, name) => node.inputs?.[inputIndex(node, name)]?.link != null
 
-/** The node and the output that are linked to an input; null without a link. */
+/** The node and output linked to an input, or null. */
 function origin(node, name) {
   const link = isLinked(node, name) ? node.getInputLink(inputIndex(node, name)) : null
   const from = link && node.graph.getNodeById(link.origin_id)
@@ -25,7 +25,6 @@ export function canvasSize(node) {
   return width >= 1 && height >= 1 ? { width, height } : null
 }
 
-/** Where the server shows a file. */
 export const fileUrl = ({ filename, subfolder = '', type = 'input' }) =>
   api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
 
@@ -67,8 +66,11 @@ export function putFinderInFront(node) {
   const [analyzer, photo] = [analyzerFor(node), origin(node, 'image')]
   if (!analyzer || !photo) return analyzer ? 'needsPhoto' : photo ? 'needsAnalyzer' : 'needsBoth'
   const finder = window.LiteGraph.createNode(FIND)
+  const x = node.pos[0] - finder.size[0] - 60
+  const isThere = ({ pos, size }) => pos[0] < x + finder.size[0] && pos[0] + size[0] > x
+  const lower = node.graph.nodes.filter(isThere).map(({ pos, size }) => pos[1] + size[1] + 60)
   node.graph.add(finder)
-  finder.pos = [node.pos[0] - finder.size[0] - 60, node.pos[1]]
+  finder.pos = [x, Math.max(node.pos[1], ...lower)]
   link(analyzer, finder, 'face_analyzer')
   link(photo, finder, 'image')
   link({ node: finder, slot: 0 }, node, 'keypoints')

@@ -6,7 +6,7 @@ import { dot, drawFaces } from './drawing.js'
 import { limited, middleOf, placedAnew, pointMoved, SMALL_FACE } from './faces.js'
 import { faceBox } from './head.js'
 
-const [REACH, REACH_OF_FINGERS] = [11, 24] // view pixels around what a pointer takes hold of
+const [REACH, TOUCH_REACH] = [11, 24] // view pixels around what a pointer takes hold of
 const HANDLE = 22 // view pixels from a face's box to the ring that tilts it
 const MOST_SHARP = 4 // pixels drawn for a view pixel, however far it is zoomed in
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }
@@ -14,7 +14,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const apart = ([x, y], [otherX, otherY]) => Math.hypot(otherX - x, otherY - y)
 const angle = ([x, y], [toX, toY]) => (Math.atan2(toY - y, toX - x) * 180) / Math.PI
 
-/** Make the picture of an edit: { element, pad, observer, draw, zoom }. */
+/** Make the picture of an edit. */
 export function makePicture(edit) {
   const canvas = make('canvas')
   // An input, because ComfyUI leaves keys alone while one has the focus: Delete, arrows, Ctrl+Z.
@@ -28,7 +28,7 @@ export function makePicture(edit) {
   let behind = null // { image, scale, offset } on the canvas
   let unit = 1 // canvas pixels of a view pixel
 
-  /** How much larger than its own pixels the page shows the element. */
+  /** How much larger than itself the page shows the element. */
   function zoom() {
     return element.getBoundingClientRect().width / element.offsetWidth || 1
   }
@@ -46,7 +46,6 @@ export function makePicture(edit) {
     Object.assign(canvas, { width: width * sharp, height: height * sharp })
     const context = canvas.getContext('2d')
     context.scale(sharp, sharp)
-    context.fillRect(0, 0, width, height)
     if (behind) {
       const { image, scale, offset } = behind
       context.globalAlpha = 0.5
@@ -99,7 +98,7 @@ export function makePicture(edit) {
     const { faces, selected, face } = edit
     const place = at(event)
     const [x, y] = place
-    const reach = (event.pointerType === 'touch' ? REACH_OF_FINGERS : REACH) * unit
+    const reach = (event.pointerType === 'touch' ? TOUCH_REACH : REACH) * unit
     if (face && apart(place, handle(face)) <= reach) return { kind: 'tilt', index: selected }
     const found = faces.flatMap((one, index) => {
       const after = index === selected ? 0 : 1e6
