@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
@@ -69,12 +68,13 @@ def parse(text: object) -> Edit | None:
     source = state.get("source")
     if not (source is None or isinstance(source, str)):
         raise _wrong(f"has {checks.kind_of(source)} as `source`; wanted a text or null")
-    faces = state.get("faces")
-    if not isinstance(faces, list):
-        raise _wrong(f"has {checks.kind_of(faces)} as `faces`; wanted a list")
+    found = state.get("faces")
+    if not isinstance(found, list):
+        raise _wrong(f"has {checks.kind_of(found)} as `faces`; wanted a list")
+    faces = cast("list[Any]", found)
     if len(faces) > MOST_FACES:
         raise _wrong(f"has {len(faces):,} faces; at most {MOST_FACES} can be edited")
-    frame = tuple(_face(face, number) for number, face in enumerate(cast("list[Any]", faces)))
+    frame = tuple(_face(face, number) for number, face in enumerate(faces))
     return Edit(source, Keypoints(width, height, (frame,)))
 
 
@@ -167,22 +167,28 @@ def _side(value: object, name: str) -> int:
 
 def _face(face: object, number: int) -> FacePoints:
     points = cast("dict[str, Any]", face).get("points") if isinstance(face, dict) else None
-    pairs = cast("list[Any]", points) if isinstance(points, list) else []
-    if len(pairs) != 5 or any(not isinstance(pair, list) or len(pair) != 2 for pair in pairs):
+    pairs = _list(points, 5)
+    values = [value for pair in pairs for value in _list(pair, 2)]
+    if len(values) != 10:
         raise _wrong(
             f"has a face {number} without five points of x and y; wanted "
             '{"points": [[x, y], ...]}: eyes, nose, mouth corners'
         )
-    values = [value for pair in pairs for value in pair]
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _wrong(f"has {checks.shown(value)} in face {number} where a number is wanted")
-        if not (math.isfinite(value) and abs(value) <= FURTHEST):
+        if not abs(value) <= FURTHEST:
             raise _wrong(
                 f"has a point of face {number} at {checks.shown(value)}; wanted at most "
                 f"{FURTHEST:,} pixels off"
             )
     return face_of(np.array(values, np.float32).reshape(5, 2))
+
+
+def _list(found: object, count: int) -> list[Any]:
+    """A list of so many entries; of anything else an empty one."""
+    entries = cast("list[Any]", found) if isinstance(found, list) else []
+    return entries if len(entries) == count else []
 
 
 def _wrong(what: str) -> WrongInputError:

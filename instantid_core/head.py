@@ -51,7 +51,7 @@ FACE_HALF: Matrix = np.array([1.15, 1.525, 1.0])
 
 # What finds the linear map in five points: points.T @ FROM_POINTS is (2, 3), and is what maps HEAD
 # onto them if one does, else the nearest.
-FROM_POINTS: Matrix = np.linalg.pinv(HEAD - HEAD.mean(axis=0)).T
+FROM_POINTS = np.asarray(np.linalg.pinv(HEAD - HEAD.mean(axis=0)), np.float64).T
 
 LEAN = 45.0  # degrees of pitch that eyes and a nose alone are believed
 FURTHEST = 85.0  # degrees of yaw and pitch: beyond, the face looks away

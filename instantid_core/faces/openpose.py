@@ -94,15 +94,17 @@ def _frames(pose: object) -> tuple[int, int, list[dict[str, Any]]]:
             pose = json.loads(pose)
         except (ValueError, RecursionError) as error:
             raise _wrong(f"is a text that is no JSON ({checks.said(error)})") from None
+    kind = checks.kind_of(pose)
     frames: list[Any] = cast("list[Any]", pose) if isinstance(pose, list) else [pose]
     if not frames:
         raise _wrong("has no frame at all")
     for frame in frames:
         people = cast("dict[str, Any]", frame).get("people") if isinstance(frame, dict) else None
         if not isinstance(people, list):
-            raise _wrong(f"is {checks.kind_of(pose)} without `people`")
-        if len(cast("list[Any]", people)) > MOST_PEOPLE:
-            raise _wrong(f"has {len(people):,} people in one frame; at most {MOST_PEOPLE} are read")
+            raise _wrong(f"is {kind} without `people`")
+        count = len(cast("list[Any]", people))
+        if count > MOST_PEOPLE:
+            raise _wrong(f"has {count:,} people in one frame; at most {MOST_PEOPLE} are read")
     sizes = {tuple(_side(frame.get(f"canvas_{side}"), side) for side in SIDES) for frame in frames}
     if len(sizes) > 1:
         raise _wrong("has frames of different sizes; all must be of one canvas")
@@ -111,13 +113,12 @@ def _frames(pose: object) -> tuple[int, int, list[dict[str, Any]]]:
 
 
 def _side(value: object, name: str) -> int:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (known and 1 <= value <= LARGEST_SIDE):
-        raise _wrong(
-            f"has {checks.shown(value)} as `canvas_{name}`; wanted the {name} of its picture in "
-            f"pixels, 1 to {LARGEST_SIDE}"
-        )
-    return int(value)
+    if isinstance(value, (int, float)) and 1 <= value <= LARGEST_SIDE:
+        return int(value)
+    raise _wrong(
+        f"has {checks.shown(value)} as `canvas_{name}`; wanted the {name} of its picture in "
+        f"pixels, 1 to {LARGEST_SIDE}"
+    )
 
 
 def _faces(frame: dict[str, Any], width: int, height: int, threshold: float) -> list[PosedFace]:

@@ -155,12 +155,13 @@ def test_which_way_the_faces_look_is_said() -> None:
         (with_point("-Infinity"), "holds -Infinity; wanted ordinary numbers"),
         (with_point("1e999"), "has a point of face 0 at inf; wanted at most 1,000,000 pixels off"),
         (with_point("-1000001"), "has a point of face 0 at -1000001; wanted at most"),
+        (with_point("9" * 400), "has a point of face 0 at 9999"),
         (with_point('"4"'), "has '4' in face 0 where a number is wanted"),
         (with_point("true"), "has True in face 0 where a number is wanted"),
         (with_point("9" * 5000), "is no JSON (ValueError: Exceeds the limit"),
         (" " + "x" * LONGEST, f"has {LONGEST + 1:,} characters; at most {LONGEST:,} are read"),
     ],
-    ids=range(23),
+    ids=range(24),
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_with_what_to_do(bad: str, said: str) -> None:
     with pytest.raises(WrongInputError) as caught:

@@ -208,6 +208,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: [frame(person(None, scored(np.full((18, 2), math.nan))))],
         "has numbers in `pose_keypoints_2d` that are not finite or far off the picture",
     ),
+    "endless": (lambda: [frame({"pose_keypoints_2d": [10**400] * 3})], "has a list of something"),
     "far off": (
         lambda: [frame(person(scored(np.full((70, 2), 2e6))))],
         "has numbers in `face_keypoints_2d` that are not finite or far off",

@@ -156,17 +156,27 @@ def test_a_turned_box_keeps_what_the_detector_found_larger_or_smaller() -> None:
 
 
 def test_a_head_turns_no_further_than_it_is_seen_and_says_so() -> None:
+    for yaw, pitch, found in ((60, 0, "yaw 85 and pitch 10"), (0, -130, "yaw 60 and pitch -85"),
+                              (60, 110, "yaw 85 and pitch 85")):  # fmt: skip
+        with listening() as heard:
+            turned = estimate(turn(face_of(mean_head(60, 10)), yaw, pitch).kps)
+        assert f"yaw {turned.yaw:.0f} and pitch {turned.pitch:.0f}" == found
+        (said,) = heard.problems
+        assert f"would look away from the camera: it is turned to {found} degrees and no" in said
     with listening() as heard:
-        turned = turn(face_of(mean_head(60, 0)), 60, 0)
-    assert math.isclose(estimate(turned.kps).yaw, head.FURTHEST, abs_tol=0.01)
-    (said,) = heard.problems
-    assert "would look away from the camera: it is turned to yaw 85 and pitch 0" in said
+        turn(face_of(mean_head(60, 10)), 20, -90)
+    assert heard.problems == []
 
 
-@pytest.mark.parametrize(
-    "points", [[[7, 7]] * 5, [[0, 0], [9, 9], [18, 18], [27, 27], [36, 36]]], ids=["point", "line"]
-)
-def test_points_that_show_no_head_still_turn(points: list[list[float]]) -> None:
+def test_a_head_that_looks_further_already_is_not_turned_back() -> None:
+    far = face_of(mean_head(88, 0))
+    assert math.isclose(estimate(turn(far, 20, 0).kps).yaw, 88, abs_tol=0.2)
+    assert math.isclose(estimate(turn(far, 0, 5).kps).yaw, 88, abs_tol=0.2)
+
+
+@pytest.mark.parametrize("step", [(0, 0), (9, 9), (0, 9), (9, 0), (9, 0.001)], ids=str)
+def test_points_that_show_no_head_still_turn(step: tuple[float, float]) -> None:
+    points = [[7 + n * step[0], 5 + n * step[1]] for n in range(5)]
     pose = estimate(points)
     assert (pose.yaw, pose.pitch, pose.roll) == (0, 0, 0)
     turned = turn(face_of(points), 30, 10)

@@ -61,7 +61,7 @@ def photo(*faces: DrawnFace, width: int = 600, height: int = 400) -> torch.Tenso
 def posed(keypoints: Keypoints) -> list[dict[str, Any]]:
     """The faces of a frame as poses of bodies, and a frame with nobody."""
     people: list[dict[str, Any]] = []
-    for face, score in zip(keypoints.frames[0], (0.9, 0.99), strict=True):
+    for face, score in zip(keypoints.frames[0], (0.9, 0.99), strict=False):
         body = np.full((18, 3), 0.5)
         body[[14, 15, 0], :2], body[:, 2] = face.kps[:3], score
         people.append({"pose_keypoints_2d": body.ravel().tolist()})
