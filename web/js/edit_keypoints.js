@@ -10,6 +10,7 @@ import { makePicture } from './picture.js'
 import { loadWords } from './words.js'
 
 const TYPE = 'IID_EDIT_KEYPOINTS'
+const STYLE = new URL('edit_keypoints.css', import.meta.url).href
 const LOOK_AGAIN_MS = 300
 const LEAST_HEIGHT = 480
 const NEW_NODE = { minWidth: 420, minHeight: 720 }
@@ -19,7 +20,8 @@ function makeEditor(node) {
   const { faceRow, lookRow, sliders, editRow, take, showControls } = makeControls(edit, find)
   const picture = makePicture(edit)
   const note = make('span', { role: 'status' })
-  const element = row('editor', faceRow, picture.element, row('note', note, take), lookRow, sliders, editRow)
+  const style = make('link', { rel: 'stylesheet', href: STYLE })
+  const element = row('editor', style, faceRow, picture.element, row('note', note, take), lookRow, sliders, editRow)
   const photo = make('img', { onload: look })
   let words = (key) => key
   let said = null // key of a sentence that stays until the next change
@@ -137,10 +139,7 @@ function addEditor(node, name) {
   return { widget, ...NEW_NODE }
 }
 
-const style = new URL('edit_keypoints.css', import.meta.url).href
-document.head.append(make('link', { rel: 'stylesheet', href: style }))
-
 app.registerExtension({
-  name: 'FaithfulInstantID.EditKeypoints',
+  name: 'faithfulinstantid.EditKeypoints',
   getCustomWidgets: () => ({ [TYPE]: addEditor })
 })
