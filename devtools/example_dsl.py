@@ -17,7 +17,7 @@ SHOWING = (
     *("IID_EncodeFace", "IID_FaceKeypoints", "IID_DrawKeypoints", "IID_TransformKeypoints"),
     *("IID_PlaceKeypoints", "IID_FaceRegionMask", "IID_PersonFromPhotos", "IID_LoadIdentity"),
     *("IID_LayerWeights", "IID_WeightCurve", "IID_CropFace", "IID_PasteFace"),
-    *("IID_Likeness", "IID_KeepMostAlike"),
+    *("IID_Likeness", "IID_KeepMostAlike", "IID_EditKeypoints", "IID_KeypointsFromPose"),
 )
 SIZES = {
     "LoadImage": (320, 360),

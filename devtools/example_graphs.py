@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,17 @@ WOMAN, OFFICER, TWO, STYLE, DEPTH = (
 HUB = "https://huggingface.co"
 NEGATIVE = "lowres, blurry, deformed, disfigured, watermark, text, frame"
 PORTRAIT = "film noir portrait, man in a trench coat, rain, street lamp, high contrast"
+
+# What Edit Keypoints begins with: a face at the left that looks up and to the right.
+LOOKING_UP = json.dumps(
+    {
+        "version": 1,
+        "width": 1216,
+        "height": 832,
+        "source": None,
+        "faces": [{"points": [[373, 316], [475, 294], [466, 360], [417, 442], [501, 424]]}],
+    }
+)
 
 
 def model_file(name: str, path: str, directory: str) -> list[dict[str, str]]:
@@ -365,32 +377,60 @@ def own_pose() -> Graph:
     graph.column("Pose")
     graph.note(
         """
-No pose photo: *Transform Keypoints* starts from a standard face and tilts it, *Place Keypoints*
-puts it at **x**, **y** and gives it a **size**, all as shares of the picture. Run the preview
-and move the sliders until it sits where you want it.
+No pose photo: *Edit Keypoints* has the face. **Drag** it where it shall be, make it larger or
+smaller with the **wheel**, tilt it at its handle, and **turn the head** to where it shall look.
+
+To begin with the pose of a photo instead, connect *Face Keypoints* to **keypoints**, and press
+*Reset*.
 """,
-        height=170,
+        height=190,
     )
-    turned = graph.add("IID_TransformKeypoints", rotate=-12.0)
-    placed = graph.add(
-        "IID_PlaceKeypoints",
-        keypoints=turned["keypoints"],
-        width=1216,
-        height=832,
-        x=0.32,
-        y=0.4,
-        size=0.4,
-    )
-    drawn = graph.add(
-        "IID_DrawKeypoints", keypoints=placed["keypoints"], width=1216, height=832, fit="crop"
-    )
-    graph.add("PreviewImage", images=drawn["IMAGE"])
+    edited = graph.add("IID_EditKeypoints", width=1216, height=832, edit=LOOKING_UP)
     graph.column("Prompt")
     kit.prompt("watercolour of a fisherman in a small boat, calm sea at dawn", 1216, 832)
     graph.column("InstantID")
-    applied = kit.apply(identity["identity"], placed["keypoints"])
+    applied = kit.apply(identity["identity"], edited["keypoints"])
     graph.column("Picture")
     kit.save(kit.sample(applied["MODEL"], applied))
+    return graph
+
+
+def turning_head() -> Graph:
+    """Eight pictures of one noise, in which the head turns from one side to the other."""
+    kit = Kit("instantid_turning_head", "A head that turns")
+    graph = kit.graph
+    kit.models()
+    graph.column("Face")
+    photo = kit.photo()
+    identity = kit.encode(photo["IMAGE"])
+    graph.column("Turn")
+    graph.note(
+        """
+*Place Keypoints* makes **frames** of one face, and turns the head from **yaw** by **yaw_change**
+degrees: here from 40 to the left to 40 to the right. The same values are on *Transform Keypoints*,
+for a face of a photo.
+
+**batch_size** of the pictures is the number of frames.
+""",
+        height=210,
+    )
+    turned = graph.add(
+        "IID_PlaceKeypoints",
+        width=832,
+        height=832,
+        size=0.5,
+        yaw=-40.0,
+        yaw_change=80.0,
+        frames=8,
+    )
+    graph.column("Prompt")
+    kit.prompt("photo of a woman in a red coat, snow, grey sky", 832, 832, batch_size=8)
+    graph.note("*Latent Batch Seed Behavior* gives every frame the same noise.", height=90)
+    same = graph.add("LatentBatchSeedBehavior", samples=kit.latent, seed_behavior="fixed")
+    graph.column("InstantID")
+    applied = kit.apply(identity["identity"], turned["keypoints"])
+    graph.column("Pictures")
+    kit.save(kit.sample(applied["MODEL"], applied, latent_image=same["LATENT"]))
     return graph
 
 
@@ -836,6 +876,7 @@ def all_graphs() -> list[Graph]:
         lightning,
         hires,
         inpaint_face,
+        turning_head,
     )
     return [make() for make in makers]
 

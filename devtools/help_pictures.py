@@ -6,23 +6,34 @@ a server with the models that were trained on drawn people makes them all.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import make_standins
 from comfy_server import Server
 from drawn import gallery
 from drawn.sheet import Prompt
 from drawn.world import SIZE, Scene
 from make_cards import FILES, fetched
 from pictures import keep_or_save
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 FOLDER = Path(__file__).resolve().parent.parent / "web" / "docs" / "images"
 TILE, LINE, GAP, PANEL = 150, 28, 8, 330  # pixels
 PAPER, INK = (30, 31, 38), (235, 235, 240)
 WIDE = (192, 128)
+LARGE = 512  # pixels, so that points are drawn as sharp as a picture of that size has them
+BONES = ((0, 1), (1, 2), (1, 5), (2, 3), (5, 6), (1, 8), (1, 11))  # of OpenPose's body
+HEAD_BONES = ((0, 14), (0, 15), (14, 16), (15, 17))
+# A person who looks to the left, as OpenPose numbers bodies, in parts of the picture.
+BODY = {
+    0: (0.39, 0.40), 1: (0.54, 0.72), 2: (0.24, 0.75), 3: (0.12, 1.1), 5: (0.83, 0.71),
+    6: (0.92, 1.1), 8: (0.38, 1.4), 11: (0.70, 1.4), 14: (0.35, 0.27), 15: (0.52, 0.25),
+    16: (0.37, 0.31), 17: (0.71, 0.31),
+}  # fmt: skip
 WEIGHTS, STRENGTHS, AMOUNTS = (
     (0.0, 0.4, 0.8, 1.2),
     (0.0, 0.4, 0.8, 1.2),
@@ -39,6 +50,16 @@ PLACES: dict[str, dict[str, float]] = {
     "size 0.25": {"x": 0.5, "y": 0.42, "size": 0.25},
     "x 0.25": {"x": 0.25, "y": 0.42, "size": 0.44},
     "y 0.7": {"x": 0.5, "y": 0.7, "size": 0.44},
+}
+TURNS: dict[str, dict[str, float]] = {
+    "yaw -80": {"yaw": -80.0},
+    "yaw -40": {"yaw": -40.0},
+    "yaw 0": {},
+    "yaw 40": {"yaw": 40.0},
+    "yaw 80": {"yaw": 80.0},
+    "pitch 25": {"pitch": 25.0},
+    "pitch -25": {"pitch": -25.0},
+    "yaw 40, pitch 25": {"yaw": 40.0, "pitch": 25.0},
 }
 CHANGES: dict[str, dict[str, Any]] = {
     "rotate 20": {"rotate": 20.0},
@@ -155,6 +176,9 @@ def prompt() -> Prompt:
         studio.g.save(name, [studio.g.node("MaskToImage", mask=[mask, 0]), 0])
     for name, place in PLACES.items():
         studio.draw(name, [_placed(studio, place), 0], (SIZE, SIZE))
+    for name, turn in TURNS.items():
+        turned = _placed(studio, {"x": 0.5, "y": 0.5, "size": 0.7, **turn})
+        studio.draw(name, [turned, 0], (LARGE, LARGE))
     for name, change in CHANGES.items():
         plain = {"mirror": False, "move_x": 0.0, "move_y": 0.0, "scale": 1.0, "rotate": 0.0}
         turned = studio.g.node(
@@ -255,6 +279,33 @@ def grid(tiles: list[tuple[str, Image.Image]]) -> Image.Image:
     return paper
 
 
+def skeleton() -> Image.Image:
+    """Draw the body that the picture about poses begins with."""
+    picture = Image.new("RGB", (LARGE, LARGE))
+    draw = ImageDraw.Draw(picture)
+    places = {number: (LARGE * x, LARGE * y) for number, (x, y) in BODY.items()}
+    for number, bone in enumerate((*BONES, *HEAD_BONES)):
+        colour = tuple(ImageColor.getrgb(f"hsl({number * 29}, 100%, 45%)"))
+        draw.line([places[end] for end in bone], colour, 14)
+    for x, y in places.values():
+        draw.ellipse((x - 9, y - 9, x + 9, y + 9), INK)
+    return picture
+
+
+def posed() -> Image.Image:
+    """Draw the face of that body as Face Keypoints from Pose gives it."""
+    make_standins.checkout()
+    core = f"{make_standins.PACKAGE}.instantid_core"
+    openpose, keypoints = (
+        importlib.import_module(f"{core}.{n}") for n in ("faces.openpose", "keypoints")
+    )
+    listed = [[*BODY.get(number, (0.0, 0.0)), float(number in BODY)] for number in range(18)]
+    people = [{"pose_keypoints_2d": [value for point in listed for value in point]}]
+    frame = {"people": people, "canvas_width": LARGE, "canvas_height": LARGE}
+    made = keypoints.draw_frames(openpose.keypoints_of_pose(frame))
+    return Image.fromarray(made[0])
+
+
 def masked(photo: Image.Image, mask: Image.Image) -> Image.Image:
     """Return a photo that is dark outside a mask."""
     return Image.composite(photo, photo.point(lambda value: value // 4), mask.convert("L"))
@@ -283,6 +334,8 @@ def pictures(made: Mapping[str, Image.Image], given: Mapping[str, Image.Image]) 
         "keypoints": [photo, ("", made["points"])],
         "fit": tiles("fit crop", "fit pad"),
         "place": tiles(*PLACES),
+        "turn": tiles(*TURNS),
+        "pose": [("POSE_KEYPOINT", skeleton()), ("", posed())],
         "transform": [photo, ("", made["points"]), *tiles(*CHANGES)],
         "region": [(name, masked(given["first.png"], made[name])) for name in REGIONS],
     }

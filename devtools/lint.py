@@ -27,7 +27,7 @@ import old_names
 # What must be in the published archive, and what must not: the first parts of file names.
 PUBLISHED = (
     *("__init__.py", "nodes/", "instantid_core/", "pyproject.toml", "requirements.txt"),
-    *("example_workflows/", "web/docs/", "locales/en/", "README.md", "LICENSE"),
+    *("example_workflows/", "web/docs/", "web/js/", "locales/en/", "README.md", "LICENSE"),
 )
 PRIVATE = ("devtools/", "tests/", "fleet/", ".ci/", ".git", ".comfyignore")
 

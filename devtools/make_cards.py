@@ -37,7 +37,10 @@ MARKS = {"instantid_lightning": "4", "instantid_hires": "x 1.5", "instantid_most
 # with its number among those.
 LEFT: dict[str, tuple[tuple[str, int], ...]] = {
     "instantid_pose_photo": (("IID_EncodeFace", 0), ("IID_FaceKeypoints", 0)),
-    "instantid_own_pose": (("IID_EncodeFace", 0), ("IID_DrawKeypoints", 0)),
+    "instantid_own_pose": (("IID_EncodeFace", 0), ("IID_EditKeypoints", 0)),
+    "instantid_turning_head": (
+        *(("IID_EncodeFace", 0), ("IID_PlaceKeypoints", 0), ("IID_PlaceKeypoints", 7)),
+    ),
     "instantid_two_people": (("given", 0), ("given", 1), ("IID_PersonFromPhotos", 0)),
     "instantid_regional_prompts": (("IID_EncodeFace", 0), ("IID_EncodeFace", 1)),
     "instantid_several_references": (("given", 0), ("given", 1), ("given", 2)),
@@ -53,6 +56,8 @@ LEFT: dict[str, tuple[tuple[str, int], ...]] = {
     "instantid_group_photo": (("given", 0), ("given", 1), ("IID_FaceKeypoints", 0)),
     "instantid_most_alike": (("IID_EncodeFace", 0), ("IID_Likeness", 0), ("IID_Likeness", 1)),
 }
+# Where several of the pictures that come out are shown: their numbers.
+SEVERAL: dict[str, tuple[int, ...]] = {"instantid_turning_head": (0, 2, 5, 7)}
 LEFT_SIDE = {1: 220, 2: 210, 3: 190}  # pixels of a picture, by how many there are
 PHONE = (214, 420)
 SHEET = Path(__file__).resolve().parent.parent / "docs" / "images" / "examples.jpg"
@@ -78,7 +83,19 @@ def run(server: Server, name: str, loaded: Mapping[str, Image.Image]) -> Made:
             shown.setdefault(node["class_type"], []).append(fetched(server, picture))
     loaders = [node["inputs"]["image"] for node in prompt.values() if "image" in node["inputs"]]
     given = [loaded[image] for image in loaders if isinstance(image, str)]
-    return Made(shown, given, shown["SaveImage"][0])
+    results = [shown["SaveImage"][number] for number in SEVERAL.get(name, (0,))]
+    return Made(shown, given, squared(results))
+
+
+def squared(pictures: list[Image.Image]) -> Image.Image:
+    """Set one picture, or four of one size, into one."""
+    if len(pictures) == 1:
+        return pictures[0]
+    width, height = pictures[0].size
+    paper = Image.new("RGB", (2 * width, 2 * height))
+    for index, picture in enumerate(pictures):
+        paper.paste(picture, (index % 2 * width, index // 2 * height))
+    return paper
 
 
 def fetched(server: Server, picture: dict[str, str]) -> Image.Image:

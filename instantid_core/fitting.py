@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from . import checks
 from .errors import WrongInputError
+from .head import Turning, turn_all
 from .keypoints import FacePoints, Keypoints
 from .log import warn
 
@@ -30,6 +31,8 @@ LARGEST_SIDE = 16384  # pixels: the largest that ComfyUI's own nodes make
 CANVAS_GRID = 64
 CANVAS_SHORT_SIDE = 1024  # of a first step, which only rounds
 CANVAS_LONG_SIDE = 1280
+
+STRAIGHT = Turning()
 
 Points = NDArray[np.floating[Any]]
 
@@ -69,23 +72,38 @@ def fit(keypoints: Keypoints, width: int, height: int, mode: Fit = Fit.CROP) -> 
 
     A canvas of the keypoints' own size changes nothing.
     """
+    return _moved(keypoints, width, height, *fit_map(keypoints, width, height, mode))
+
+
+def fit_map(
+    keypoints: Keypoints, width: int, height: int, mode: Fit = Fit.CROP
+) -> tuple[float, Points]:
+    """Return the scale and the shift (2,) in pixels with which `fit` gets onto a canvas.
+
+    A point of the canvas is the point of the source times the scale, plus the shift.
+    """
     _check_canvas(width, height)
     scales = (width / keypoints.width, height / keypoints.height)
     if mode is Fit.PAD:
         scale = min(scales)
-        offset = _centred(keypoints, width, height, scale)
-    else:
-        scale, offset = _crop(keypoints, width, height, max(scales))
-    return _moved(keypoints, width, height, scale, offset)
+        return scale, _centred(keypoints, width, height, scale)
+    return _crop(keypoints, width, height, max(scales))
 
 
 def place(
-    keypoints: Keypoints, width: int, height: int, x: float, y: float, size: float
+    keypoints: Keypoints,
+    width: int,
+    height: int,
+    x: float,
+    y: float,
+    size: float,
+    turning: Turning = STRAIGHT,
 ) -> Keypoints:
     """Return keypoints on a canvas of `width` x `height` pixels with the faces where they are told.
 
     x, y: where the middle of the faces' common box comes to lie, 0..1 of the canvas' width and
     height. size: the height of that box, as a part of the canvas' height. One move for all frames.
+    turning: how far the heads are turned before.
     Raises WrongInputError for a size of 0 or less, or where there is no face to place.
     """
     _check_canvas(width, height)
@@ -95,6 +113,7 @@ def place(
             f"A face of size {size:g} cannot be placed: a part of the picture's height above 0 is "
             "wanted, 0.4 for a portrait."
         )
+    keypoints = turn_all(keypoints, turning)
     box = _common_box(keypoints)
     if box is None:
         raise WrongInputError(
@@ -115,10 +134,12 @@ def transform(
     move_y: float = 0.0,
     scale: float = 1.0,
     rotate: float = 0.0,
+    turning: Turning = STRAIGHT,
 ) -> Keypoints:
-    """Return keypoints mirrored, then each face scaled and rotated about its middle, then moved.
+    """Return keypoints mirrored, then turned, then scaled and rotated, then moved.
 
-    mirror: left and right of the picture change places. move_x, move_y: parts of the picture's
+    mirror: left and right of the picture change places. turning: how far the heads are turned.
+    Each face is scaled and rotated about its middle. move_x, move_y: parts of the picture's
     width and height, right and down positive. scale: factor above 0. rotate: degrees, clockwise.
     """
     move_x, move_y = checks.number(move_x, "move_x"), checks.number(move_y, "move_y")
@@ -130,11 +151,11 @@ def transform(
         )
     shift = np.array([move_x * keypoints.width, move_y * keypoints.height], np.float32)
 
-    def turned(face: FacePoints) -> FacePoints:
-        return _turned(_mirrored(face, keypoints.width) if mirror else face, scale, rotate, shift)
-
-    frames = tuple(tuple(turned(face) for face in frame) for frame in keypoints.frames)
-    return replace(keypoints, frames=frames)
+    source = (
+        _each(keypoints, lambda face: _mirrored(face, keypoints.width)) if mirror else keypoints
+    )
+    turned = turn_all(source, turning)
+    return _each(turned, lambda face: _turned(face, scale, rotate, shift))
 
 
 def standard_face(width: int = 1024, height: int = 1024) -> Keypoints:
@@ -158,6 +179,12 @@ def warn_of_small_faces(fitted: Keypoints, say: Callable[[str], None] = warn) ->
             "hardly recognisable. Make the face larger (crop the photo, or use Transform "
             "Keypoints), or make the face in a crop of its own: Crop Face, then Paste Face."
         )
+
+
+def _each(keypoints: Keypoints, change: Callable[[FacePoints], FacePoints]) -> Keypoints:
+    """Change every face of every frame."""
+    frames = tuple(tuple(change(face) for face in frame) for frame in keypoints.frames)
+    return replace(keypoints, frames=frames)
 
 
 def _check_canvas(width: int, height: int) -> None:

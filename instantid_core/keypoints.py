@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -137,6 +136,16 @@ def draw_frames(keypoints: Keypoints) -> NDArray[np.uint8]:
     )
 
 
+def dot_radius(scale: float) -> int:
+    """Return the radius of a dot in pixels, at a drawing scale."""
+    return max(1, round(DOT_RADIUS * scale))
+
+
+def stick_half_width(scale: float) -> int:
+    """Return half the width of a stick in pixels, at a drawing scale."""
+    return max(1, round(STICK_HALF_WIDTH * scale))
+
+
 def _checked(kps: ArrayLike) -> NDArray[np.float32]:
     """Return keypoints as (F, 5, 2) float32."""
     points = np.asarray(kps, np.float32)
@@ -163,20 +172,23 @@ def _extent(kps: NDArray[np.float32]) -> float:
 def _draw_face(canvas: NDArray[np.uint8], kps: NDArray[np.float32], scale: float) -> None:
     """Draw one face over what is there."""
     cv2 = opencv("Keypoints are drawn")
-    half_width = max(1, round(STICK_HALF_WIDTH * scale))
-    radius = max(1, round(DOT_RADIUS * scale))
+    half_width, radius = stick_half_width(scale), dot_radius(scale)
     for point in LIMBS:
         colour = [int(channel * LIMB_BRIGHTNESS) for channel in COLOURS[point]]
-        cv2.fillConvexPoly(canvas, _stick(cv2, kps[point], kps[NOSE], half_width), colour)
+        centre, half_length, angle = stick(kps[point], kps[NOSE])
+        half = (half_length, half_width)
+        cv2.fillConvexPoly(canvas, cv2.ellipse2Poly(centre, half, angle, 0, 360, 1), colour)
     dots: list[tuple[float, float]] = kps.tolist()
     for (x, y), colour in zip(dots, COLOURS, strict=True):
         cv2.circle(canvas, (int(x), int(y)), radius, colour, -1)
 
 
-def _stick(cv2: Any, start: NDArray[np.float32], end: NDArray[np.float32], half_width: int) -> Any:
-    """The polygon of a flat ellipse between two points."""
+def stick(start: NDArray[np.float32], end: NDArray[np.float32]) -> tuple[tuple[int, int], int, int]:
+    """Return centre, half length and angle in degrees of the flat ellipse between two points.
+
+    start, end: (2,) pixels. Whole numbers, cut off as officially.
+    """
     x, y = np.stack([start, end], axis=1)
     length = ((x[0] - x[1]) ** 2 + (y[0] - y[1]) ** 2) ** 0.5
     angle = math.degrees(math.atan2(y[0] - y[1], x[0] - x[1]))
-    centre = (int(x.mean()), int(y.mean()))
-    return cv2.ellipse2Poly(centre, (int(length / 2), half_width), int(angle), 0, 360, 1)
+    return (int(x.mean()), int(y.mean())), int(length / 2), int(angle)

@@ -13,13 +13,14 @@ from . import (
     likeness,
     loaders,
     people,
+    poses,
     regions,
     weighting,
 )
 
 __all__ = ["FaithfulInstantID", "folders"]
 
-MODULES = (loaders, faces, keypoints, regions, crops, apply, people, weighting, likeness)
+MODULES = (loaders, faces, keypoints, poses, regions, crops, apply, people, weighting, likeness)
 
 
 class FaithfulInstantID(ComfyExtension):

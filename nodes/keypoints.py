@@ -14,6 +14,7 @@ from ..instantid_core.faces.frames import ON_MISSING_FRAME
 from ..instantid_core.faces.pick import ALL_FACES, make_pick
 from ..instantid_core.faces.references import LookSettings
 from ..instantid_core.fitting import Fit, place, standard_face, transform
+from ..instantid_core.head import Turning
 from ..instantid_core.host.faces import watched
 from ..instantid_core.host.hints import drawn
 from ..instantid_core.host.on_node import told_on_node
@@ -21,6 +22,7 @@ from ..instantid_core.keypoints import checked
 from . import search_words, sockets
 from .face_inputs import LIKE_TOOLTIP, look_inputs, pick_inputs
 from .showing import shown, shown_keypoints
+from .sliders import turning_inputs
 
 FIT_TOOLTIP = (
     "How keypoints of another aspect ratio get onto the picture. crop: fill the picture and cut "
@@ -153,9 +155,9 @@ class TransformKeypoints(io.ComfyNode):
             node_id="IID_TransformKeypoints",
             display_name="Transform Keypoints",
             category="InstantID",
-            description="Mirror, scale, rotate and move faces within their picture, in this "
-            "order. Without keypoints it starts from a standard frontal face, so that no pose "
-            "photo is needed.",
+            description="Mirror faces, turn the heads, scale, rotate and move them within their "
+            "picture, in this order. Without keypoints it starts from a standard frontal face, so "
+            "that no pose photo is needed.",
             search_aliases=search_words.of("IID_TransformKeypoints"),
             inputs=[
                 io.Boolean.Input(
@@ -208,6 +210,7 @@ class TransformKeypoints(io.ComfyNode):
                     tooltip="Bring keypoints of the whole picture onto this crop of it, from Crop "
                     "Face, after all else.",
                 ),
+                *turning_inputs(),
             ],
             outputs=[sockets.FaceKeypoints.Output(display_name="keypoints")],
         )
@@ -223,10 +226,20 @@ class TransformKeypoints(io.ComfyNode):
         rotate: float,
         keypoints: Any = None,
         face_crop: Any = None,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        yaw_change: float = 0.0,
+        pitch_change: float = 0.0,
+        frames: int = 1,
     ) -> io.NodeOutput:
-        source = standard_face() if keypoints is None else checked(keypoints)
         changed = transform(
-            source, mirror=mirror, move_x=move_x, move_y=move_y, scale=scale, rotate=rotate
+            standard_face() if keypoints is None else checked(keypoints),
+            mirror=mirror,
+            move_x=move_x,
+            move_y=move_y,
+            scale=scale,
+            rotate=rotate,
+            turning=Turning(yaw, pitch, yaw_change, pitch_change, frames),
         )
         if face_crop is not None:
             changed = on_crop(changed, checked_crop(face_crop))
@@ -243,7 +256,8 @@ class PlaceKeypoints(io.ComfyNode):
             display_name="Place Keypoints",
             category="InstantID",
             description="Put the face at a chosen place of the picture, at a chosen size. Without "
-            "keypoints it places a standard frontal face. Several faces are placed together.",
+            "keypoints it places a standard frontal face. Several faces are placed together. Heads "
+            "are turned before.",
             search_aliases=search_words.of("IID_PlaceKeypoints"),
             inputs=[
                 *size_inputs(),
@@ -278,6 +292,7 @@ class PlaceKeypoints(io.ComfyNode):
                     optional=True,
                     tooltip="The faces. Left out: a standard face that looks into the camera.",
                 ),
+                *turning_inputs(),
             ],
             outputs=[sockets.FaceKeypoints.Output(display_name="keypoints")],
         )
@@ -285,10 +300,22 @@ class PlaceKeypoints(io.ComfyNode):
     @classmethod
     @told_on_node
     def execute(
-        cls, width: int, height: int, x: float, y: float, size: float, keypoints: Any = None
+        cls,
+        width: int,
+        height: int,
+        x: float,
+        y: float,
+        size: float,
+        keypoints: Any = None,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        yaw_change: float = 0.0,
+        pitch_change: float = 0.0,
+        frames: int = 1,
     ) -> io.NodeOutput:
         source = standard_face() if keypoints is None else checked(keypoints)
-        placed = place(source, width, height, x, y, size)
+        turning = Turning(yaw, pitch, yaw_change, pitch_change, frames)
+        placed = place(source, width, height, x, y, size, turning)
         return io.NodeOutput(placed, ui=shown_keypoints(cls, placed))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..instantid_core.head import MOST_FRAMES
 from ..instantid_core.weighting import Adding
 
 LABELS = {"weight": "weight (likeness)", "strength": "strength (place)"}
@@ -85,3 +86,42 @@ def factor_input(name: str, tooltip: str, *, least: float = 0.0) -> io.Float.Inp
         tooltip=tooltip,
         display_name=LABELS.get(name),
     )
+
+
+def turning_inputs() -> list[io.Input]:
+    """How far heads are turned, over the frames of a batch."""
+    angles = {
+        "yaw": "Turn the head to the right of the picture, in degrees; negative to the left. What "
+        "comes in counts as 0.",
+        "pitch": "Turn the head up, in degrees; negative down. What comes in counts as 0.",
+        "yaw_change": "How much further to the right the head has turned by the last frame, in "
+        "degrees, evenly over the frames; negative to the left.",
+        "pitch_change": "How much further up the head has turned by the last frame, in degrees, "
+        "evenly over the frames; negative down.",
+    }
+    floats: list[io.Input] = [
+        io.Float.Input(
+            name,
+            default=0.0,
+            min=-180.0,
+            max=180.0,
+            step=1.0,
+            optional=True,
+            advanced=name.endswith("change") or None,
+            tooltip=tooltip,
+        )
+        for name, tooltip in angles.items()
+    ]
+    return [
+        *floats,
+        io.Int.Input(
+            "frames",
+            default=1,
+            min=1,
+            max=MOST_FRAMES,
+            optional=True,
+            advanced=True,
+            tooltip="How many frames to make of one, for a head that turns. A batch of several "
+            "stays as it is.",
+        ),
+    ]

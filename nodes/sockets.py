@@ -6,6 +6,7 @@ FaceAnalysis = io.Custom("FACEANALYSIS")
 Adapter = io.Custom("INSTANTID")
 FaceEmbeds = io.Custom("FACE_EMBEDS")
 FaceKeypoints = io.Custom("FACE_KEYPOINTS")
+PoseKeypoint = io.Custom("POSE_KEYPOINT")  # ComfyUI's own nodes about poses have it, and others
 FaceCrop = io.Custom("FACE_CROP")
 FaceReferences = io.Custom("IID_FACE_REFERENCES")
 People = io.Custom("IID_PEOPLE")

@@ -13,7 +13,7 @@ from faithful_instantid.devtools.frontend import Frontend
 from .conftest import SCREENSHOTS
 
 EXAMPLES = workflows()
-QUICK = {"steps": 1, "width": 256, "height": 256, "long_side": 256, "batch_size": 2}
+QUICK = {"steps": 1, "width": 256, "height": 256, "long_side": 256, "batch_size": 2, "frames": 2}
 ANEW = {"classic": 0.15, "vue": 0.35}  # so that faces are found anew and shown, not cached
 LONG = os.environ.get("INSTANTID_TESTS_LONG") == "1"
 SHOW_FACES = {"IID_EncodeFace", "IID_FaceKeypoints", "IID_PersonFromPhotos"}  # with their numbers

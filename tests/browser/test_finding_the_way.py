@@ -36,6 +36,7 @@ TEMPLATES = {
     "app": "instantid_app",
     "lightning": "instantid_lightning",
     "depth": "instantid_depth",
+    "head that turns": "instantid_turning_head",
 }
 
 

@@ -28,6 +28,7 @@ from faithful_instantid.nodes.keypoints import PlaceKeypoints, TransformKeypoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ..host.input_world import posed
 from ..host.predict import conditioning, noise_of, predict
 from .bad_values import bad_values
 from .conftest import LONG, Tally
@@ -88,6 +89,7 @@ def good(
         "MASK": torch.full((1, 64, 64), 0.5),
         "FACE_EMBEDS": identity,
         "FACE_KEYPOINTS": face,
+        "POSE_KEYPOINT": posed(face)[:1],
         "FACE_CROP": plan_crops(face, PHOTO, "largest", 0, CropSettings(long_side=64)),
         "IID_FACE_REFERENCES": references_of(PHOTO, "", Pick()),
         "IID_PEOPLE": with_person(None, identity, face, None, PersonSettings("left_to_right")),
@@ -212,6 +214,7 @@ TEXT_INPUTS = {
     "IID_WeightCurve": "points",
     "IID_EncodeFace": "weights",
     "IID_SaveIdentity": "filename_prefix",
+    "IID_EditKeypoints": "edit",
 }
 WRITTEN = st.one_of(
     st.text(max_size=60), st.text("0123456789.,:;-+einfa \n", max_size=60), st.text("./\\~%ab")
@@ -249,7 +252,9 @@ def test_faces_moved_anywhere_are_drawn_or_refused(
     try:
         points = PlaceKeypoints.execute(96, 64, at, 0.5, 0.4)[0]
         for x, y, scale, turn in moved:
-            points = TransformKeypoints.execute(True, x, y, scale, turn, keypoints=points)[0]
+            turned = {"yaw": turn, "pitch": x}
+            moved_on = TransformKeypoints.execute(True, x, y, scale, turn, points, **turned)
+            points = moved_on[0]
     except InstantIDError as error:
         assert judged(str(error)) == REFUSED
         return

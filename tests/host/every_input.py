@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import references_of
-from faithful_instantid.instantid_core.fitting import Fit
+from faithful_instantid.instantid_core.fitting import Fit, transform
 from faithful_instantid.instantid_core.host.hints import drawn
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
@@ -18,12 +18,14 @@ from faithful_instantid.instantid_core.host.people import (
 )
 
 from . import finish_inputs
-from .input_world import Blind, Case, Inputs, NodeCases, given, of
+from .input_world import Blind, Case, Inputs, NodeCases, given, of, posed
 from .node_cores import (
     adapter_on,
     both_on,
     curve_made,
     face_encoded,
+    faces_edited,
+    faces_of_pose,
     identities_mixed,
     identitynet_on,
     keypoints_found,
@@ -51,6 +53,13 @@ LOOK = {
     "threshold": Case(0.95),
     "thorough": Case(True, given(image=of("one_small"), pick="top_to_bottom")),
 }
+TURNING = {
+    "yaw": Case(25.0),
+    "pitch": Case(-15.0),
+    "yaw_change": Case(30.0, given(frames=3)),
+    "pitch_change": Case(20.0, given(frames=3)),
+    "frames": Case(2),
+}
 NEGATIVE = {
     "negative_identity": Case(of("bob")),
     "negative_weight": Case(0.9, given(negative_identity=of("bob"))),
@@ -75,6 +84,9 @@ OLD_BASE = given(
 PERSON_BASE: Inputs = {"order": "left_to_right", "index": 0, "shape": "box", "padding": 0.0}
 PERSON_BASE |= {"feather": 0.0, "weight": 1.0, "strength": 1.0}
 PERSON_CASES = {"index": Case(1), **OUTLINE, "weight": Case(0.6), "strength": Case(0.4)}
+
+# Inputs that change what a node shows and nothing that it gives, and which tests look at that.
+SHOWN_ONLY = {"IID_EditKeypoints": {"image": "test_pose_nodes"}}
 
 NODES: dict[str, NodeCases] = {
     "IID_EncodeFace": NodeCases(
@@ -164,6 +176,7 @@ NODES: dict[str, NodeCases] = {
             "rotate": Case(25.0),
             "keypoints": Case(of("other_face")),
             "face_crop": Case(of("crop_of_face")),
+            **TURNING,
         },
     ),
     "IID_PlaceKeypoints": NodeCases(
@@ -176,6 +189,27 @@ NODES: dict[str, NodeCases] = {
             "y": Case(0.3),
             "size": Case(0.3),
             "keypoints": Case(of("other_face")),
+            **TURNING,
+        },
+    ),
+    "IID_EditKeypoints": NodeCases(
+        given(width=128, height=192, edit=of("edit"), keypoints=of("face")),
+        faces_edited,
+        {
+            **SIZE,
+            "edit": Case(""),
+            "keypoints": Case(of("other_face"), given(edit="")),
+        },
+    ),
+    "IID_KeypointsFromPose": NodeCases(
+        given(pose=of("pose"), pick="largest", index=0, on_missing="hold"),
+        faces_of_pose,
+        {
+            "pose": Case(lambda w: posed(transform(w.two_faces, rotate=9))),
+            "pick": Case("left_to_right"),
+            "index": Case(1),
+            "on_missing": Case("blank"),
+            "threshold": Case(0.995, given(on_missing="blank")),
         },
     ),
     "IID_FaceRegionMask": NodeCases(

@@ -13,6 +13,7 @@ import torch
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.crops import CropSettings, plan_crops
+from faithful_instantid.instantid_core.editing import written
 from faithful_instantid.instantid_core.errors import InstantIDError
 from faithful_instantid.instantid_core.faces import FaceAnalyzer, FoundFace
 from faithful_instantid.instantid_core.faces.pick import make_pick
@@ -55,6 +56,17 @@ class Blind(FaceAnalyzer):
 
 def photo(*faces: DrawnFace, width: int = 600, height: int = 400) -> torch.Tensor:
     return torch.from_numpy(draw_faces(list(faces), width, height)).float()[None] / 255
+
+
+def posed(keypoints: Keypoints) -> list[dict[str, Any]]:
+    """The faces of a frame as poses of bodies, and a frame with nobody."""
+    people: list[dict[str, Any]] = []
+    for face, score in zip(keypoints.frames[0], (0.9, 0.99), strict=False):
+        body = np.full((18, 3), 0.5)
+        body[[14, 15, 0], :2], body[:, 2] = face.kps[:3], score
+        people.append({"pose_keypoints_2d": body.ravel().tolist()})
+    size = {"canvas_width": keypoints.width, "canvas_height": keypoints.height}
+    return [{"people": people, **size}, {"people": [], **size}]
 
 
 @dataclass
@@ -104,6 +116,8 @@ class World:
                 ),
             ),
         )
+        self.edit = written(self.other_face.faces, 200, 120, None)
+        self.pose = posed(self.two_faces)
         self.left = torch.zeros(1, HEIGHT, WIDTH)
         self.left[..., : 2 * WIDTH // 3] = 1.0
         self.right = self.left.flip(-1)

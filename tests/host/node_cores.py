@@ -6,10 +6,13 @@ from typing import Any
 
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.crops import on_crop
+from faithful_instantid.instantid_core.editing import edited
 from faithful_instantid.instantid_core.faces.finding import find_keypoints
+from faithful_instantid.instantid_core.faces.openpose import keypoints_of_pose
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import LookSettings, references_of
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face, transform
+from faithful_instantid.instantid_core.head import Turning, turn_all
 from faithful_instantid.instantid_core.host.faces import (
     encode_references,
     mix_identities,
@@ -69,14 +72,29 @@ def identities_mixed(world: World, **i: Any) -> Any:
     return (mix_identities(*given, against(i)),)
 
 
-def moved(world: World, keypoints: Any = None, face_crop: Any = None, **numbers: Any) -> Any:
-    made = transform(standard_face() if keypoints is None else keypoints, **numbers)
+def turning_of(i: Inputs) -> Turning:
+    given = {name: i.pop(name) for name in ("yaw", "pitch", "frames") if name in i}
+    changes = {name: i.pop(name) for name in ("yaw_change", "pitch_change") if name in i}
+    return Turning(**given, **changes)
+
+
+def moved(world: World, keypoints: Any = None, face_crop: Any = None, **i: Any) -> Any:
+    turning = turning_of(i)
+    made = transform(standard_face() if keypoints is None else keypoints, turning=turning, **i)
     return (made if face_crop is None else on_crop(made, face_crop),)
 
 
 def placed(world: World, keypoints: Any = None, **i: Any) -> Any:
-    source = standard_face() if keypoints is None else keypoints
+    source = turn_all(standard_face() if keypoints is None else keypoints, turning_of(i))
     return (place(source, i["width"], i["height"], i["x"], i["y"], i["size"]),)
+
+
+def faces_edited(world: World, **i: Any) -> Any:
+    return (edited(i["edit"], i["width"], i["height"], i["keypoints"]),)
+
+
+def faces_of_pose(world: World, **i: Any) -> Any:
+    return (keypoints_of_pose(i.pop("pose"), **i),)
 
 
 def region_mask(world: World, **i: Any) -> Any:

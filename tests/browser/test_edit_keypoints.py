@@ -1,0 +1,396 @@
+"""The editor on the node Edit Keypoints: what a person does in it, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from faithful_instantid.devtools.frontend import Frontend, get
+from faithful_instantid.instantid_core.fitting import standard_face
+from faithful_instantid.instantid_core.head import Look, look, seen
+from faithful_instantid.instantid_core.keypoints import draw_keypoints
+from numpy.testing import assert_allclose
+from PIL import Image
+from playwright.sync_api import expect
+
+from .conftest import ROOT, SCREENSHOTS
+from .editor import NODE, Editor, no_page_errors
+
+WIDTH, HEIGHT = 1024, 640
+STANDARD = standard_face(WIDTH, HEIGHT).faces[0].kps.astype(float)
+FOREHEAD = [512.0, 160.0]  # within the standard face's region, away from its points
+NOSE = 2
+LOOKS = {
+    "frontal": Look.FRONTAL,
+    "threeQuarterLeft": Look.THREE_QUARTER_LEFT,
+    "threeQuarterRight": Look.THREE_QUARTER_RIGHT,
+    "profileLeft": Look.PROFILE_LEFT,
+    "profileRight": Look.PROFILE_RIGHT,
+    "up": Look.UP,
+    "down": Look.DOWN,
+}
+PIXEL = 1.5  # canvas pixels: one pixel of the page is about 2.7 of the canvas, and halves are cut
+SAVED = {
+    "version": 1, "width": 1024, "height": 640, "source": None,
+    "faces": [{"points": [[300, 200], [400, 210], [350, 260], [310, 320], [390, 325]]}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def editor(frontend: Frontend) -> Iterator[Editor]:
+    """The editor on an empty canvas; whatever a test does, the page reports no error."""
+    with no_page_errors(frontend):
+        opened = Editor(frontend)
+        opened.place(WIDTH, HEIGHT)
+        yield opened
+
+
+def points(editor: Editor, face: int = 0) -> np.ndarray:
+    return np.array(editor.faces[face])
+
+
+def test_points_and_faces_are_dragged_sized_and_tilted_and_every_step_goes_back(
+    editor: Editor,
+) -> None:
+    assert editor.text == ""
+    steps = [""]
+
+    def stepped() -> np.ndarray:
+        assert editor.text != steps[-1], "nothing was changed"
+        steps.append(editor.text)
+        return points(editor)
+
+    nose = STANDARD[NOSE]
+    editor.drag(nose, nose + [60, 30])
+    dragged = stepped()
+    assert_allclose(dragged[NOSE], nose + [60, 30], atol=PIXEL)
+    assert_allclose(np.delete(dragged, NOSE, 0), np.delete(STANDARD, NOSE, 0), atol=0.01)
+    editor.drag(FOREHEAD, [412, 220])
+    moved = stepped()
+    assert_allclose(moved - dragged, [[-100, 60]] * 5, atol=PIXEL)
+    editor.wheel([412, 220], -100)
+    sized = stepped()
+    grown = np.linalg.norm(sized[1] - sized[0]) / np.linalg.norm(moved[1] - moved[0])
+    assert 1.05 < grown < 1.2
+    x, y, _ = middle_and_side(sized)
+    above = seen(sized).box[1] - 22 * WIDTH / editor.width  # where the ring is that tilts
+    reach = y - above
+    editor.drag([x, above], [x + reach * 0.5, y - reach * 0.866])
+    assert abs(seen(stepped()).roll - seen(sized).roll - 30) < 2
+    before = points(editor)
+    editor.press("ArrowLeft", "Shift+ArrowDown")
+    assert_allclose(stepped() - before, [[-1, 10]] * 5, atol=0.01)
+    before = points(editor)
+    editor.press("2", "ArrowUp")
+    change = stepped() - before
+    assert_allclose(change, np.eye(5)[:, 1:2] * [0, -1], atol=0.01)
+    for text in reversed(steps[:-1]):
+        editor.press("Control+z")
+        assert editor.text == text
+    editor.press("Control+y", "Control+Shift+z")
+    assert editor.text == steps[2]
+
+
+def test_two_fingers_size_tilt_and_move_a_face(editor: Editor) -> None:
+    x, y = 512.0, 269.0
+    editor.pinch([(x - 60, y), (x + 60, y)], [(x - 100, y - 40), (x + 100, y + 120)])
+    expected = np.array([512, 309]) + ((STANDARD - [x, y]) @ [[200, 160], [-160, 200]]) / 120
+    assert_allclose(points(editor), expected, atol=2 * PIXEL)
+
+
+def test_the_keyboard_alone_reaches_every_change(editor: Editor) -> None:
+    editor.control("yaw").focus()
+    editor.press("ArrowRight", "ArrowRight")
+    assert_allclose(points(editor), seen(STANDARD).turned(2, 0).points, atol=0.1)
+    editor.pad.focus()
+    editor.press("Shift+r", "Shift++", "Delete")
+    assert editor.faces == []
+    for name in ("add", "add", "mirror"):
+        editor.control(name).focus()
+        editor.press("Enter")
+    editor.pad.focus()
+    editor.press("PageUp", "Shift+ArrowLeft")
+    first, second = editor.faces
+    assert_allclose(np.array(second) - first, [[10, 0]] * 5, atol=0.1)
+    silent = editor.root.locator("button, input").evaluate_all(
+        "(all) => all.filter((one) => !(one.ariaLabel && one.title && one.tabIndex === 0))"
+        ".map((one) => one.outerHTML)"
+    )
+    assert silent == []
+
+
+def test_faces_are_added_selected_ordered_and_removed(editor: Editor) -> None:
+    editor.control("add").click()
+    editor.drag(FOREHEAD, [212, 160])
+    here, there = STANDARD, STANDARD + [-300, 0]
+    assert_allclose(editor.faces, [here, there], atol=PIXEL)
+    editor.click(FOREHEAD)
+    pressed = editor.root.locator("[aria-pressed=true]")
+    assert pressed.inner_text() == "0"
+    editor.control("later").click()
+    assert pressed.inner_text() == "1"
+    assert_allclose(editor.faces, [there, here], atol=PIXEL)
+    editor.root.get_by_role("button", name="Select face 0").click()
+    editor.control("remove").focus()
+    editor.press("Delete")  # on a button it removes neither the face nor the node
+    editor.control("remove").click()
+    assert_allclose(editor.faces, [here], atol=PIXEL)
+    editor.control("remove").click()
+    assert editor.faces == [] and "nobody" in editor.note
+    assert len(editor.frontend.page.evaluate("() => window.app.graph.nodes")) == 1
+
+
+def test_a_head_turns_to_every_look_and_back(editor: Editor) -> None:
+    for name, where in LOOKS.items():
+        editor.control(name).click()
+        if where is not Look.FRONTAL:
+            assert_allclose(points(editor), look(STANDARD, where), atol=0.1)
+    editor.control("frontal").click()
+    assert_allclose(points(editor), STANDARD, atol=0.1)
+    editor.control("mirror").click()
+    editor.control("threeQuarterLeft").click()
+    editor.frontend.screenshot(SCREENSHOTS / editor.frontend.renderer / "edit_keypoints.png")
+    editor.control("reset").click()
+    assert editor.text == ""
+
+
+def test_a_small_face_is_marked_and_one_outside_is_named(editor: Editor) -> None:
+    assert "282 pixels" in editor.note
+    editor.control("size").fill("10")
+    assert "below 112" in editor.note
+    far = [[x - 2000, y] for x, y in SAVED["faces"][0]["points"]]
+    editor.write(json.dumps({**SAVED, "faces": [{"points": far}]}))
+    assert "outside" in editor.note
+
+
+BAD = {
+    "no JSON": "{{{",
+    "a list": "[1, 2]",
+    "of another version": json.dumps({**SAVED, "version": 2}),
+    "NaN": json.dumps(SAVED).replace("300", "NaN"),
+    "a text for a number": json.dumps(SAVED).replace("300", '"300"'),
+    "far off": json.dumps(SAVED).replace("300", "1e300"),
+    "four points": json.dumps(SAVED).replace("[300, 200], ", ""),
+    "no faces": json.dumps({**SAVED, "faces": None}),
+    "null": "null",
+    "10,000 faces": json.dumps({**SAVED, "faces": SAVED["faces"] * 10_000}),
+}
+
+
+def test_an_edit_that_cannot_be_read_is_kept_named_and_reset(editor: Editor) -> None:
+    for name, text in BAD.items():
+        editor.write(text)
+        assert "Reset begins anew." in editor.note, name
+        editor.click(FOREHEAD)
+        editor.control("add").click(force=True)
+        editor.pad.press("ArrowLeft")
+        assert editor.text == text, name
+        editor.control("reset").click()
+        assert editor.text == "" and "282 pixels" in editor.note, name
+    editor.write(json.dumps({**SAVED, "later": True}))
+    assert "Face 0" in editor.note
+
+
+def widget_values(workflow: dict[str, Any]) -> list[str]:
+    return [node["widgets_values"][2] for node in workflow["nodes"]]
+
+
+COPY = f"""async () => {{
+    window.app.canvas.selectNode({NODE})
+    window.app.canvas.copyToClipboard()
+    window.app.canvas.pasteFromClipboard()
+    await window.faithful.settle()
+}}"""
+UNDO = """async () => {
+    await window.app.extensionManager.workflow.activeWorkflow.changeTracker.undo()
+    await window.faithful.settle()
+}"""
+
+
+def test_an_edit_survives_saving_opening_copying_and_comfyuis_own_undo(editor: Editor) -> None:
+    frontend = editor.frontend
+    text = json.dumps(SAVED)
+    editor.write(text)
+    forms = frontend.call("forms")
+    assert widget_values(forms["workflow"]) == [text]
+    assert [node["inputs"]["edit"] for node in forms["api"].values()] == [text]
+    frontend.page.evaluate(COPY)
+    assert widget_values(frontend.call("forms")["workflow"]) == [text, text]
+    frontend.load(forms["workflow"], "edited")
+    assert editor.text == text
+    editor.drag([350, 150], [450, 250])
+    edited = editor.text
+    assert_allclose(points(editor)[0], [400, 300], atol=PIXEL)
+    frontend.page.evaluate(UNDO)
+    assert editor.text == text
+    frontend.page.evaluate(UNDO.replace("undo()", "redo()"))
+    assert editor.text == edited
+
+
+def run_alone(editor: Editor, press: str) -> dict[str, Any]:
+    """Press a button that queues the node; return the outputs of that run by node type."""
+    before = set(get(f"{editor.frontend.url}/history"))
+    editor.control(press).click()
+    for _ in range(300):
+        fresh = [v for k, v in get(f"{editor.frontend.url}/history").items() if k not in before]
+        if fresh:
+            expect(editor.root.get_by_role("status")).not_to_have_text("Looking for faces.")
+            editor.rest()  # what is shown below makes room for itself
+            assert fresh[0]["status"]["status_str"] == "success"
+            prompt = fresh[0]["prompt"][2]
+            return {prompt[node]["class_type"]: out for node, out in fresh[0]["outputs"].items()}
+        editor.frontend.page.wait_for_timeout(100)
+    raise AssertionError(f"nothing ran: {editor.note} {editor.frontend.complaints()}")
+
+
+def middle_and_side(face: np.ndarray) -> list[float]:
+    left, top, right, bottom = seen(face).box.tolist()
+    return [(left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top)]
+
+
+PICK_ALL = """() => {
+    const node = window.app.graph.nodes.find((node) => node.type === 'IID_FaceKeypoints')
+    node.widgets.find((widget) => widget.name === 'pick').value = 'all'
+}"""
+
+
+def test_faces_are_found_edited_run_and_taken_anew(editor: Editor) -> None:
+    frontend = editor.frontend
+    editor.control("find").click()
+    assert "Load Image" in editor.note and "Load Face Analyzer" in editor.note
+    editor.place(WIDTH, HEIGHT, finder=True)
+    frontend.page.evaluate(
+        """() => {
+        const save = window.LiteGraph.createNode('PreviewImage')
+        window.app.graph.add(save)
+        window.app.graph.nodes.find((node) => node.type === 'LoadImage').connect(0, save, 0)
+    }"""
+    )
+    outputs = run_alone(editor, "find")
+    assert "IID_EditKeypoints" in outputs and "PreviewImage" not in outputs
+    (given,) = outputs["IID_EditKeypoints"]["edit_keypoints"]
+    assert len(given["faces"]) == 1 and editor.text == ""
+    face = np.array(given["faces"][0])
+    editor.drag(face[NOSE], face[NOSE] + [20, 20])
+    assert_allclose(points(editor)[NOSE], face[NOSE] + [20, 20], atol=PIXEL)
+    assert editor.state["source"] == given["source"]
+    editor.control("size").fill("20")
+    editor.control("fit").click()
+    assert_allclose(middle_and_side(points(editor)), middle_and_side(face), atol=0.1)
+    edit = editor.text
+    frontend.page.evaluate(PICK_ALL)
+    outputs = run_alone(editor, "find")
+    (newer,) = outputs["IID_EditKeypoints"]["edit_keypoints"]
+    assert len(newer["faces"]) == 2 and editor.text == edit and "Other faces" in editor.note
+    frontend.call("fit")
+    frontend.screenshot(SCREENSHOTS / frontend.renderer / "edit_keypoints_found.png")
+    editor.control("take").click()
+    assert_allclose(editor.faces, newer["faces"], atol=0.01)
+    assert editor.state["source"] == newer["source"] and not editor.control("take").is_visible()
+
+
+SHARED: dict[str, list[Any]] = json.loads(
+    Path(ROOT / "tests" / "golden" / "edit_keypoints.json").read_text(encoding="utf-8")
+)
+# What the JavaScript makes of the shared cases, kind by kind, in the shape of what is expected.
+EVALUATE = """async (cases) => {
+    const load = (name) => import(`/extensions/faithful-instantid/js/${name}.js`)
+    const [head, faces, drawing] = await Promise.all(['head', 'faces', 'drawing'].map(load))
+    const pose = ({ yaw, pitch, roll }) => [yaw, pitch, roll]
+    const size = ([width, height]) => ({ width, height })
+    const drawn = ({ points, canvas }) => {
+        const sticks = [0, 1, 3, 4].map((index) => drawing.stick(points[index], points[2]))
+        return [points.map(drawing.dot), drawing.thickness(...canvas), sticks].flat(3)
+    }
+    return {
+        pose: cases.turn.map(({ points }) => pose(head.seen(points))),
+        turn: cases.turn.map(({ points, to }) => head.looking(points, ...to)),
+        look: cases.look.map(({ points, to }) => head.looking(points, ...head.LOOKS[to])),
+        box: cases.box.map(({ points }) => head.faceBox(points)),
+        fit: cases.fit.map(({ faces: all, from, to }) => faces.fitted(all, size(from), size(to))),
+        draw: cases.draw.map(drawn)
+    }
+}"""
+
+
+def expected_drawing(case: dict[str, Any]) -> list[float]:
+    sticks = [[*centre, length, angle] for centre, length, angle in case["sticks"]]
+    rows = [*case["dots"], [case["radius"], case["half_width"]], *sticks]
+    return [value for row in rows for value in row]
+
+
+def test_the_javascript_turns_and_draws_as_the_core_does(frontend: Frontend) -> None:
+    named = {where.value: name for name, where in LOOKS.items()}
+    turned = [seen(case["points"]).turned(case["yaw"], case["pitch"]) for case in SHARED["turn"]]
+    cases = {
+        **SHARED,
+        "turn": [
+            {**case, "to": [head.yaw, head.pitch]}
+            for case, head in zip(SHARED["turn"], turned, strict=True)
+        ],
+        "look": [{**case, "to": named[case["where"]]} for case in SHARED["look"]],
+    }
+    found = frontend.page.evaluate(EVALUATE, cases)
+    for one, case in zip(found["pose"], SHARED["turn"], strict=True):
+        away = (np.array(one) - case["pose"][:3] + 180) % 360 - 180
+        assert_allclose(away, 0, atol=0.01)
+    for kind, key in {"turn": "turned", "look": "turned", "box": "box", "fit": "fitted"}.items():
+        for one, case in zip(found[kind], SHARED[kind], strict=True):
+            assert_allclose(np.array(one), np.array(case[key]), atol=0.1, err_msg=kind)
+    for one, case in zip(found["draw"], SHARED["draw"], strict=True):
+        assert_allclose(one, expected_drawing(case), atol=1)
+    assert sum(map(len, SHARED.values())) == 200
+
+
+DRAW = """async ([faces, width, height]) => {
+    const drawing = await import('/extensions/faithful-instantid/js/drawing.js')
+    const canvas = Object.assign(document.createElement('canvas'), { width, height })
+    const context = canvas.getContext('2d')
+    context.fillRect(0, 0, width, height)
+    drawing.drawFaces(context, faces, width, height)
+    return canvas.toDataURL()
+}"""
+
+
+def test_the_drawing_in_the_page_is_the_official_one(frontend: Frontend) -> None:
+    small = (STANDARD - STANDARD.mean(0)) * 0.5 + STANDARD.mean(0) + [20, 10]  # under the other
+    url = frontend.page.evaluate(DRAW, [[STANDARD.tolist(), small.tolist()], WIDTH, HEIGHT])
+    picture = Image.open(BytesIO(b64decode(url.split(",")[1]))).convert("RGB")
+    found = np.asarray(picture).astype(float)
+    wanted = draw_keypoints(np.stack([small, STANDARD]), WIDTH, HEIGHT).astype(float)
+    off = np.abs(found - wanted).max(axis=2) > 80
+    assert off.sum() < 0.1 * (wanted.max(axis=2) > 0).sum()  # edges, which the page smoothes
+
+
+SAID = "(all) => all.map((one) => [one.dataset.control, one.ariaLabel, one.title])"
+
+
+def test_the_words_are_those_of_the_interface(editor: Editor) -> None:
+    page = editor.frontend.page
+    change = "(locale) => window.app.extensionManager.setting.set('Comfy.Locale', locale)"
+    try:
+        for language in ("ja", "en"):
+            page.evaluate(change, language)
+            editor.frontend.call("wait", 1)  # the frontend opens the workflow anew
+            editor.place(WIDTH, HEIGHT)
+            path = ROOT / "locales" / language / "main.json"
+            words = json.loads(path.read_text(encoding="utf-8"))["instantidEditor"]
+            assert editor.pad.get_attribute("aria-label") == words["picture"]
+            names = editor.root.locator("[data-control]").evaluate_all(SAID)
+            assert len(names) == 22
+            for name, label, tooltip in names:
+                assert (label, tooltip) == (words[name], words[f"{name}Tip"])
+    finally:
+        page.evaluate(change, "en")
+
+
+def test_all_javascript_is_small_and_comes_from_the_pack() -> None:
+    scripts = [path.read_text(encoding="utf-8") for path in (ROOT / "web").rglob("*.js")]
+    assert sum(len(text.encode()) for text in scripts) < 40_000
+    assert not any("http://" in text or "https://" in text for text in scripts)
