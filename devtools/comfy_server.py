@@ -85,11 +85,11 @@ class PromptFailedError(ServerError):
 
 @dataclass
 class Server:
-    """A running server. url: without a slash at its end. base: its base folder."""
+    """A running server. url: without a slash at its end. process: None of somebody else's."""
 
     url: str
     base: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
     client: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -152,8 +152,9 @@ class Server:
             return answer.read()
 
     def stop(self) -> None:
-        """End the server and everything it started."""
-        _end(self.process)
+        """End the server and everything it started, if it was started here."""
+        if self.process is not None:
+            _end(self.process)
 
 
 @contextlib.contextmanager
