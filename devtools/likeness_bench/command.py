@@ -171,8 +171,8 @@ def _make(options: argparse.Namespace, kit: Kit, server: Server, store: Store) -
     plan, cases = kit.plan, kit.plan.cases
     done = len(cases) - len(store.missing(cases))
     say(
-        f"{len(cases)} pictures: {len(plan.people)} people x {len(plan.prompts)} prompts x "
-        f"{plan.seeds} seeds x {len(plan.settings)} settings; {done} are there already"
+        f"{len(cases)} pictures (people {len(plan.people)} x prompts {len(plan.prompts)} x seeds "
+        f"{plan.seeds} x settings {len(plan.settings)}), {done} of them there already"
     )
     return make_pictures(server, store, cases, bar("Making", done))
 

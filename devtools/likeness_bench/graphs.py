@@ -56,7 +56,7 @@ def _is_node(value: object) -> bool:
 
 def places_of(nodes: Nodes, name: str) -> Places:
     """Return where things go in the graph of a setting. Raises QualityError."""
-    photos = [key for key in _of_class(nodes, "LoadImage")]
+    photos = _of_class(nodes, "LoadImage")
     photo = _only(nodes, photos, PHOTO, f"{name}: Load Image") if photos else None
     texts = [k for k in _of_class(nodes, "CLIPTextEncode") if title_of(nodes[k]) != NEGATIVE]
     seeds = tuple(_seeds(nodes))
@@ -90,9 +90,10 @@ def _only(nodes: Nodes, keys: list[str], title: str, what: str) -> str:
 
 
 def _seeds(nodes: Nodes) -> Iterator[tuple[str, str]]:
+    """Yield the seeds of the sampling; those of this pack's nodes belong to the identity."""
     for key, node in nodes.items():
         for name in SEEDS:
-            if type(node["inputs"].get(name)) is int:
+            if type(node["inputs"].get(name)) is int and not node["class_type"].startswith("IID_"):
                 yield key, name
 
 

@@ -35,6 +35,7 @@ HEADS = {
     "alike": "",
     "share": "face's share of the picture, %",
 }
+LIKENESSES = ("to_reference", "to_held_out")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def _columns(seen: Seen) -> dict[str, str]:
     """Return heads by column: those in which any setting has a number."""
     heads = {**HEADS, "text": seen.text_column or "", "alike": seen.alike_column or ""}
     there = {name for summary in seen.summaries for name in summary.means}
+    if seen.lines.same is not None or seen.lines.strangers is not None:
+        there.add("to_reference")
     return {name: head for name, head in heads.items() if name in there}
 
 
@@ -96,7 +99,7 @@ def _table(seen: Seen) -> str:
         ("photos of two people", seen.lines.strangers),
     ):
         if value is not None:
-            cells = [f"{value:.3f}" if c == "to_reference" else "" for c in columns]
+            cells = [f"{value:.3f}" if c in LIKENESSES else "" for c in columns]
             rows.append(_cells("td", [name, *cells, "", "", ""], "line"))
     for summary in seen.summaries:
         cells = [_number(name, summary.means.get(name)) for name in columns]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
 from PIL import Image
 
 from .errors import QualityError
 from .people import Picture
 from .recognisers import Face
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEEDED = ("config.json", "preprocessor_config.json")
 
@@ -44,8 +46,9 @@ class ClipReader:
                 "CLIP of transformers, for example a copy of openai/clip-vit-base-patch32; "
                 "ComfyUI's clip and clip_vision files are halves of one."
             )
-        from transformers import CLIPModel, CLIPProcessor
+        from transformers import CLIPModel, CLIPProcessor, logging
 
+        logging.set_verbosity_error()  # it would rather have torchvision for its pictures
         try:
             self._model: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
             self._processor: Any = CLIPProcessor.from_pretrained(folder, local_files_only=True)
@@ -62,8 +65,11 @@ class ClipReader:
 
     def text(self, picture: Picture, face: Face | None, prompt: str, /) -> float:
         """Cosine of picture and prompt (CLIP-T), -1 to 1; a long prompt is cut at 77 tokens."""
+        import torch
+
+        longest = self._model.config.text_config.max_position_embeddings
         words = self._processor(
-            text=[prompt], return_tensors="pt", truncation=True, max_length=self._longest()
+            text=[prompt], return_tensors="pt", truncation=True, max_length=longest
         )
         with torch.inference_mode():
             of_text = self._model.text_model(**words.to(self._device)).pooler_output
@@ -73,15 +79,17 @@ class ClipReader:
         """Cosine of two pictures (CLIP-I), -1 to 1."""
         return _cosine(self._of(picture), self._of(other))
 
-    def _of(self, picture: Picture) -> torch.Tensor:
+    def _of(self, picture: Picture) -> Tensor:
+        """Return (1, D), the embedding of a picture."""
+        import torch
+
         pixels = self._processor(images=[Image.fromarray(picture)], return_tensors="pt")
         with torch.inference_mode():
             seen = self._model.vision_model(**pixels.to(self._device)).pooler_output
             return self._model.visual_projection(seen)
 
-    def _longest(self) -> int:
-        return self._model.config.text_config.max_position_embeddings
 
+def _cosine(a: Tensor, b: Tensor) -> float:
+    from torch.nn.functional import cosine_similarity
 
-def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(a.float(), b.float())[0])
+    return float(cosine_similarity(a.float(), b.float())[0])

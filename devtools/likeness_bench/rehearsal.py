@@ -24,6 +24,7 @@ from .recognisers import DLIB, DlibRecogniser, Face, Recogniser
 
 DRAWN, STANDINS = "drawn", "standins"
 PEOPLE, PROMPTS = 4, 12
+FARTHEST = 255 * 3**0.5  # from black to white
 PACK = Path("insightface", "models", "antelopev2")
 MODELS = {"standins": "random", "drawn": "drawn"}  # kinds of make_standins.py
 CPU = {"provider": "CPU"}
@@ -45,16 +46,15 @@ class ColourReader:
     """Reads the drawn world: the colours of background and clothes, which its prompts name."""
 
     name = "colours of background and clothes, read from the drawn picture"
-    text_column, alike_column = "told colours that are right", "colours as without InstantID"
+    text_column, alike_column = "colours as told", "colours as without InstantID"
 
     def text(self, picture: Picture, face: Face | None, prompt: str, /) -> float:
-        """Share of the two told colours that are right: 0, 0.5 or 1."""
+        """1 where background and clothes have the told colours, less the farther they are off."""
         told = re.fullmatch(r"portrait of \w+ \w+, (\w+) background, (\w+) clothes", prompt)
         if told is None:
             raise ValueError(f"the drawn world knows no prompt as {prompt!r}")
-        poses = [pose_of(face, picture)]
-        seen = (judging.background(picture), judging.clothes(picture, poses))
-        return float(np.mean([a == b for a, b in zip(seen, told.groups(), strict=True)]))
+        off = judging.colours_off(picture, [pose_of(face, picture)], told[1], told[2])
+        return 1 - off / FARTHEST
 
     def alike(self, picture: Picture, other: Picture, /) -> float:
         """1 for pictures of the same colours everywhere, 0 for black and white."""
