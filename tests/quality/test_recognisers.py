@@ -53,7 +53,7 @@ def test_a_face_that_lies_on_its_side_is_found_by_the_slow_detector(
 ) -> None:
     small = face.resize((face.width // 2, face.height // 2))
     tilted = np.pad(
-        np.asarray(small.rotate(60, fillcolor=(90, 90, 90))),
+        np.asarray(small.rotate(75, fillcolor=(90, 90, 90))),
         ((0, 40), (0, 0), (0, 0)),
         constant_values=90,
     )
