@@ -153,8 +153,7 @@ class Server:
 
     def stop(self) -> None:
         """End the server and everything it started, if it was started here."""
-        if self.process is not None:
-            _end(self.process)
+        _end(self.process)
 
 
 @contextlib.contextmanager
@@ -386,10 +385,10 @@ def _refusal(text: str) -> str:
     return "\n".join(lines)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes] | None) -> None:
     """End a process and its group: first politely, then not."""
     for ask in (signal.SIGTERM, signal.SIGKILL if os.name != "nt" else signal.SIGTERM):
-        if process.poll() is not None:
+        if process is None or process.poll() is not None:
             return
         if os.name == "nt":
             process.terminate()

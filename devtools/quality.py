@@ -62,7 +62,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     check(parser, options)
     kind = f"-{options.rehearse}" if options.rehearse else ""
     options.output = options.output or FOLDER.with_name(FOLDER.name + kind)
-    options.reader = options.warning = options.common = None
     return options
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..comfy_server import Server, standin_models
-from . import curves, metrics, page, recognisers, rehearsal, sheets, tables
+from . import curves, metrics, page, rehearsal, sheets, tables
 from .errors import NotReadyError, QualityError
+from .graphs import FILES
 from .judging import Judge, Photos, look_at_photos
 from .making import Failure, Store, make_pictures
 from .people import read_people
@@ -19,7 +20,8 @@ from .plan import Plan
 from .prompts import OWN as OWN_PROMPTS
 from .prompts import read_prompts
 from .readers import ClipReader, Reader
-from .recognisers import Recogniser
+from .recognisers import Recogniser, open_recogniser
+from .rehearsal import Rehearsal
 from .servers import Own, running, with_files
 from .settings import OWN as OWN_SETTINGS
 from .settings import read_settings
@@ -31,7 +33,7 @@ FULL = {"people": None, "prompts": 12, "seeds": 2, "settings": 5}
 
 @dataclass
 class Kit:
-    """All that is ready before the server is asked."""
+    """All that is ready before the server is asked; the plan gets the server's model files."""
 
     plan: Plan
     recogniser: Recogniser
@@ -44,13 +46,19 @@ def run(options: argparse.Namespace, comfyui: Path | None, python: Path | None) 
     """Do the whole run; return the exit code. comfyui, python: of the server to start."""
     output: Path = options.output.resolve()
     own = _own(options, comfyui, python)
+    made = None
     if options.rehearse:
         assert own is not None
-        _rehearse(options, output / "rehearsal", own.models)
-    kit = prepare(options)
+        made = rehearsal.rehearse(options.rehearse, output / "rehearsal", own.models)
+    kit = prepare(options, made)
+    for line in (*kit.photos.notes, *kit.warnings):
+        say(line)
     store = Store(output / "pictures")
+    say("Starting ComfyUI" if own else f"Asking the ComfyUI at {options.server}")
     with running(options.server, own) as server:
-        failures = _make(options, kit, server, store)
+        chosen = {name: getattr(options, name) for name in FILES}
+        kit.plan = replace(kit.plan, settings=with_files(server, kit.plan.settings, chosen))
+        failures = _make(kit.plan, server, store)
     place = show(kit, store, output, failures)
     for failure in failures:
         say(f"Not made: {failure}")
@@ -75,15 +83,6 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _rehearse(options: argparse.Namespace, folder: Path, models: Path) -> None:
-    """Put what a rehearsal takes in the place of what a user would name."""
-    made = rehearsal.rehearse(options.rehearse, folder, models)
-    options.photos, options.recogniser = made.photos, made.recogniser
-    options.prompts = options.prompts or made.prompts
-    options.reader, options.warning = made.reader, made.warning
-    options.common = {**made.common, **common_of(options)}
-
-
 def common_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return the inputs that the command line sets in all graphs."""
     width, height = options.size or (None, None)
@@ -100,55 +99,70 @@ def _noting(problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
-def prepare(options: argparse.Namespace) -> Kit:
-    """Read and open everything but the server. Raises NotReadyError that lists what is missing."""
+def prepare(options: argparse.Namespace, made: Rehearsal | None = None) -> Kit:
+    """Read and open everything but the server. Raises NotReadyError that lists what is missing.
+
+    made: what a rehearsal puts in the place of photos, prompts and judges.
+    """
     form: Mapping[str, int | None] = FULL if options.full else QUICK
     problems: list[str] = []
-    people, prompts, settings, recogniser, reader = [], [], [], None, options.reader
+    people, prompts, settings = [], [], []
     with _noting(problems):
-        people = read_people(options.photos, options.people or form["people"])
+        folder = made.photos if made else options.photos
+        people = read_people(folder, options.people or form["people"])
     with _noting(problems):
-        source = options.prompts or OWN_PROMPTS
+        source = options.prompts or (made.prompts if made else OWN_PROMPTS)
         prompts = read_prompts(source, options.prompt_count or form["prompts"])
     with _noting(problems):
         settings = read_settings(
             options.settings or OWN_SETTINGS,
             options.only,
             None if options.settings else form["settings"],
-            options.common or common_of(options),
+            {**(made.common if made else {}), **common_of(options)},
         )
     with _noting(problems):
-        recogniser = recognisers.open_recogniser(options.recogniser)
-    if options.clip is not None:
-        with _noting(problems):
-            reader = ClipReader(options.clip, "cuda" if has_gpu() else "cpu")
-    with _noting(problems):
         _check_face_models(options)
+    recogniser, reader = _judges(options, made, problems)
     if problems or recogniser is None:
         raise NotReadyError(problems)
     photos = look_at_photos(people, recogniser)
     if photos.problems:
         raise NotReadyError(photos.problems)
     plan = Plan(people, prompts, settings, options.seeds or form["seeds"] or 1)
-    return Kit(plan, recogniser, reader, photos, _warnings(options, plan, recogniser, reader))
+    warnings = _warnings(plan, recogniser, reader, made)
+    return Kit(plan, recogniser, reader, photos, warnings)
+
+
+def _judges(
+    options: argparse.Namespace, made: Rehearsal | None, problems: list[str]
+) -> tuple[Recogniser | None, Reader | None]:
+    """Open what looks at pictures; what cannot be opened is None, and a problem."""
+    recogniser, reader = None, made.reader if made else None
+    with _noting(problems):
+        recogniser = open_recogniser(made.recogniser if made else options.recogniser)
+    if options.clip is not None:
+        with _noting(problems):
+            reader = ClipReader(options.clip, "cuda" if has_gpu() else "cpu")
+    return recogniser, reader
 
 
 def _check_face_models(options: argparse.Namespace) -> None:
     """Tell of missing face models now: the server lists them, whether they are there or not."""
+    if options.models is None:
+        return
     from ...instantid_core import faces
     from ...instantid_core.errors import InstantIDError
 
-    if options.models is not None:
-        try:
-            faces.find_pack(faces.DEFAULT_PACK, [options.models / "insightface"])
-        except InstantIDError as error:
-            raise QualityError(str(error)) from error
+    try:
+        faces.find_pack(faces.DEFAULT_PACK, [options.models / "insightface"])
+    except InstantIDError as error:
+        raise QualityError(str(error)) from error
 
 
 def _warnings(
-    options: argparse.Namespace, plan: Plan, recogniser: Recogniser, reader: Reader | None
+    plan: Plan, recogniser: Recogniser, reader: Reader | None, made: Rehearsal | None
 ) -> list[str]:
-    warnings = [options.warning or "", "" if options.rehearse else recogniser.warning]
+    warnings = [made.warning if made else recogniser.warning]
     if reader is None:
         warnings.append(
             "CLIP-T and CLIP-I are left out: no CLIP was named with --clip, so that nothing here "
@@ -162,13 +176,9 @@ def _warnings(
     return [warning for warning in warnings if warning]
 
 
-def _make(options: argparse.Namespace, kit: Kit, server: Server, store: Store) -> list[Failure]:
-    """Make what is missing; the plan's settings get the server's model files."""
-    chosen = {name: getattr(options, name) for name in ("checkpoint", "adapter", "identitynet")}
-    kit.plan = replace(kit.plan, settings=with_files(server, kit.plan.settings, chosen))
-    for line in (*kit.photos.notes, *kit.warnings):
-        say(line)
-    plan, cases = kit.plan, kit.plan.cases
+def _make(plan: Plan, server: Server, store: Store) -> list[Failure]:
+    """Say what there is to do, and make what is missing."""
+    cases = plan.cases
     done = len(cases) - len(store.missing(cases))
     say(
         f"{len(cases)} pictures (people {len(plan.people)} x prompts {len(plan.prompts)} x seeds "

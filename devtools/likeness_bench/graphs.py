@@ -12,7 +12,7 @@ from typing import Any
 from .errors import QualityError
 
 Nodes = dict[str, dict[str, Any]]
-PHOTO, PROMPT, NEGATIVE = "Face photo", "Prompt", "Negative prompt"  # titles
+PHOTO, PROMPT = "Face photo", "Prompt"  # titles
 SEEDS = ("seed", "noise_seed")
 # Inputs that name model files, by what the command line calls them.
 FILES = {
@@ -58,13 +58,13 @@ def places_of(nodes: Nodes, name: str) -> Places:
     """Return where things go in the graph of a setting. Raises QualityError."""
     photos = _of_class(nodes, "LoadImage")
     photo = _only(nodes, photos, PHOTO, f"{name}: Load Image") if photos else None
-    texts = [k for k in _of_class(nodes, "CLIPTextEncode") if title_of(nodes[k]) != NEGATIVE]
+    texts = _texts_behind_positive(nodes)
     seeds = tuple(_seeds(nodes))
     if not seeds:
         raise QualityError(f"{name}: the graph has no seed to set, as KSampler has one.")
     return Places(
         photo=photo,
-        prompt=_only(nodes, texts, PROMPT, f"{name}: CLIP Text Encode"),
+        prompt=_only(nodes, texts, PROMPT, f"{name}: text behind `positive`"),
         picture=_only(nodes, _of_class(nodes, "SaveImage"), "Save Image", f"{name}: Save Image"),
         seeds=seeds,
     )
@@ -87,6 +87,22 @@ def _only(nodes: Nodes, keys: list[str], title: str, what: str) -> str:
             "exactly one is wanted. Give that title to the right node and export it again."
         )
     return found[0]
+
+
+def _texts_behind_positive(nodes: Nodes) -> list[str]:
+    """Return the nodes with a text that the positive sides come from, each once."""
+    found: dict[str, None] = {}
+    for node in nodes.values():
+        link = node["inputs"].get("positive")
+        for _ in nodes:
+            if not isinstance(link, list) or link[0] not in nodes:
+                break
+            inputs = nodes[link[0]]["inputs"]
+            if isinstance(inputs.get("text"), str):
+                found[link[0]] = None
+                break
+            link = inputs.get("positive") or inputs.get("conditioning")
+    return list(found)
 
 
 def _seeds(nodes: Nodes) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,18 @@ CPU = {"provider": "CPU"}
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a rehearsal puts in place. common: inputs set in all graphs, as graphs.set_inputs."""
+    """What a rehearsal puts in the place of a user's own.
+
+    reader: None measures nothing of the prompts. warning: for the page. common: inputs set in all
+    graphs, as graphs.set_inputs takes them.
+    """
 
     photos: Path
     prompts: Path
     recogniser: str
     reader: Reader | None
     warning: str
-    common: Mapping[str, Any] = field(default_factory=dict)
+    common: Mapping[str, Any]
 
 
 class ColourReader:

@@ -17,6 +17,11 @@ from faithful_instantid.devtools.likeness_bench.making import Store
 from faithful_instantid.devtools.likeness_bench.plan import Case, Plan, safe
 from PIL import Image
 
+API = Path(__file__).resolve().parents[2] / "example_workflows" / "api"
+TEMPLATES = (  # of one person, with one prompt and one picture
+    *("app", "basic", "depth", "hires", "lightning", "most_alike", "own_pose", "separate_nodes"),
+    *("small_faces", "style_ipadapter", "two_scales"),
+)
 DEVTOOLS = Path(__file__).resolve().parents[2] / "devtools"
 
 
@@ -205,6 +210,18 @@ def test_a_users_own_graph_and_values_are_a_setting(tmp_path: Path) -> None:
     assert (light.name, light.curve, light.has_person) == ("light", "mine", True)
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_can_be_a_setting_by_its_links_where_titles_say_nothing(name: str) -> None:
+    graph = read_graph(API / f"instantid_{name}.json")
+    found = places_of(graph, name)
+    assert found.photo is not None and graph[found.photo]["class_type"] == "LoadImage"
+    assert graph[found.prompt]["_meta"]["title"] == "Prompt"
+    assert all(not graph[key]["class_type"].startswith("IID_") for key, _ in found.seeds)
+    untitled = {key: {**node, "_meta": {}} for key, node in graph.items()}
+    if sum(node["class_type"] == "LoadImage" for node in graph.values()) == 1:
+        assert places_of(untitled, name) == found
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -327,4 +344,4 @@ def test_a_rehearsal_has_a_folder_of_its_own(quality: ModuleType) -> None:
     folders = {quality.parse(["--rehearse", kind]).output for kind in ("drawn", "standins")}
     real = quality.parse(["--photos", ".", "--server", "x", "--size", "832x1216"])
     assert len(folders | {real.output}) == 3
-    assert (real.size, real.reader, real.warning, real.common) == ((832, 1216), None, None, None)
+    assert real.size == (832, 1216)
