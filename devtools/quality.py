@@ -125,10 +125,10 @@ def main() -> int:
     command = importlib.import_module(f"{room}.likeness_bench.command")
     try:
         return command.run(options, paths.get("comfyui"), paths.get("python"))
-    except errors.QualityError as error:
+    except (errors.QualityError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    except (servers.ServerError, OSError) as error:
+    except servers.ServerError as error:
         print(f"ComfyUI says:\n{error}\nRun this again to go on.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ class Curve:
 
 LIKENESS = Axis("to_held_out", "likeness to the held-out photo (cosine)")
 TO_REFERENCE = Axis("to_reference", "likeness to the reference (cosine)")
-COPY = Axis("copy_paste", "copy-paste score (less is better)")
+COPY = Axis("copy_paste", "copy-paste score (1 is a copy)")
 
 
 def write_curves(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from ..comfy_server import PromptFailedError, Server
@@ -96,8 +98,10 @@ def make_pictures(
     row = 0
     for case in watch(store.missing(cases)):
         try:
-            _upload(server, case, uploaded)
-            store.keep(case, *_make(server, case))
+            with _gone(server):
+                _upload(server, case, uploaded)
+                picture, seconds = _make(server, case)
+            store.keep(case, picture, seconds)
             row = 0
         except PromptFailedError as error:
             failures.append(Failure(case, error.message))
@@ -119,6 +123,20 @@ def _make(server: Server, case: Case) -> tuple[bytes, float]:
     if not images:
         raise PromptFailedError("the graph ran to its end and saved no picture")
     return server.fetch(images[0]), seconds
+
+
+@contextlib.contextmanager
+def _gone(server: Server) -> Iterator[None]:
+    """Say in a sentence that the server stopped answering."""
+    from websocket import WebSocketException
+
+    try:
+        yield
+    except (OSError, HTTPException, WebSocketException) as error:
+        raise QualityError(
+            f"ComfyUI at {server.url} no longer answers ({error}). What is there is kept: start it "
+            "and run this again to go on."
+        ) from error
 
 
 def _upload(server: Server, case: Case, uploaded: set[str]) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faithful_instantid.devtools.comfy_server import Server, free_port
 from faithful_instantid.devtools.likeness_bench import people, prompts, servers, settings
 from faithful_instantid.devtools.likeness_bench.errors import NotReadyError, QualityError
 from faithful_instantid.devtools.likeness_bench.graphs import places_of, read_graph, set_values
-from faithful_instantid.devtools.likeness_bench.making import Store
+from faithful_instantid.devtools.likeness_bench.making import Store, make_pictures
 from faithful_instantid.devtools.likeness_bench.plan import Case, Plan, safe
 from PIL import Image
 
@@ -307,6 +308,17 @@ def test_the_only_file_is_taken_and_a_chosen_one_wins() -> None:
         assert nodes["2"]["inputs"]["ckpt_name"] == "mine.safetensors"
     assert published["3"]["inputs"]["identitynet"] == "other.safetensors"
     assert old["7"]["inputs"]["control_net_name"] == "other.safetensors"
+
+
+def test_a_server_that_goes_away_is_told_and_what_is_there_is_kept(
+    photos: Path, tmp_path: Path
+) -> None:
+    plan, store = plan_of(photos), Store(tmp_path / "pictures")
+    store.keep(plan.cases[0], b"picture", 1.0)
+    gone = Server(f"http://127.0.0.1:{free_port()}", tmp_path, None)
+    with pytest.raises(QualityError, match=r"no longer answers .*run this again to go on"):
+        make_pictures(gone, store, plan.cases, iter)
+    assert len(store.missing(plan.cases)) == len(plan.cases) - 1
 
 
 def test_a_picture_file_that_is_none_gets_a_sentence(tmp_path: Path) -> None:

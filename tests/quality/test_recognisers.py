@@ -13,7 +13,7 @@ from faithful_instantid.devtools.likeness_bench import metrics, prompts, rehears
 from faithful_instantid.devtools.likeness_bench.errors import QualityError
 from faithful_instantid.devtools.likeness_bench.judging import Judge, look_at_photos
 from faithful_instantid.devtools.likeness_bench.making import Store
-from faithful_instantid.devtools.likeness_bench.people import open_picture, read_people
+from faithful_instantid.devtools.likeness_bench.people import Picture, open_picture, read_people
 from faithful_instantid.devtools.likeness_bench.plan import Plan
 from faithful_instantid.devtools.likeness_bench.recognisers import (
     DlibRecogniser,
@@ -24,6 +24,19 @@ from faithful_instantid.devtools.likeness_bench.recognisers import (
 from PIL import Image, ImageEnhance, ImageOps
 
 GROUP = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
+
+
+class Levels:
+    """A reader whose answers are known: from mean levels and the length of the prompt."""
+
+    name, text_column, alike_column = "levels", "T", "I"
+
+    def text(self, picture: Picture, face: Face | None, prompt: str, /) -> float:
+        assert (face is None) == (picture.std() == 0)
+        return float(picture.mean()) + len(prompt)
+
+    def alike(self, picture: Picture, other: Picture, /) -> float:
+        return float(picture.mean() - other.mean())
 
 
 def from_left(faces: list[Face]) -> list[Face]:
@@ -95,7 +108,7 @@ def test_photos_as_pictures_have_the_scores_that_are_known(
         shown = (*case.person.photos, None)[plan.settings.index(case.setting)]
         store.keep(case, shown.read_bytes() if shown else empty.getvalue(), 4.0)
     photos = look_at_photos(plan.people, dlib)
-    scores = Judge(plan, store, dlib, None, photos).scores(iter)
+    scores = Judge(plan, store, dlib, Levels(), photos).scores(iter)
     copied, held_out, nobody = (scores[n : n + 2] for n in (0, 2, 4))
     lines = metrics.lines_of(photos.of)
     assert lines.same == pytest.approx(np.mean([one.to_held_out for one in copied]), abs=1e-6)
@@ -106,6 +119,14 @@ def test_photos_as_pictures_have_the_scores_that_are_known(
         assert (one.to_held_out, one.copy_paste) == (pytest.approx(1), pytest.approx(-1))
     for one in nobody:
         assert (one.faces, one.to_reference, one.copy_paste, one.share) == (0, None, None, None)
+        assert (one.text, one.alike) == (120 + len(plan.prompts[0].text), None)
+    prompt = plan.prompts[0].text
+    for one, person in zip(copied, plan.people, strict=True):
+        level = open_picture(person.reference).mean()
+        # Compared with the empty picture of the setting without a person.
+        assert one.text == pytest.approx(level + len(prompt))
+        assert one.alike == pytest.approx(level - 120)
+        assert one.share is not None and 0.1 < one.share < 0.6
     assert lines.strangers is not None and lines.same is not None
     assert lines.strangers < 0.93 < lines.same
 
