@@ -85,11 +85,11 @@ class PromptFailedError(ServerError):
 
 @dataclass
 class Server:
-    """A running server. url: without a slash at its end. base: its base folder."""
+    """A running server. url: without a slash at its end. process: None of somebody else's."""
 
     url: str
     base: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
     client: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -152,7 +152,7 @@ class Server:
             return answer.read()
 
     def stop(self) -> None:
-        """End the server and everything it started."""
+        """End the server and everything it started, if it was started here."""
         _end(self.process)
 
 
@@ -387,10 +387,10 @@ def _refusal(text: str) -> str:
     return "\n".join(lines)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes] | None) -> None:
     """End a process and its group: first politely, then not."""
     for ask in (signal.SIGTERM, signal.SIGKILL if os.name != "nt" else signal.SIGTERM):
-        if process.poll() is not None:
+        if process is None or process.poll() is not None:
             return
         if os.name == "nt":
             process.terminate()

@@ -5,11 +5,11 @@
 Everything goes into the git-ignored folder `.dev` of the checkout: a ComfyUI tree (unpacked from
 a hash-checked source distribution, unless a tree of your own is named by --comfyui or
 COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Linters
-get an environment of their own, `.dev/tools`, and so does the fleet, `.dev/fleet`. With --python
-the environment is made from that interpreter, beside the others: `.dev/0.30.0-py3.13`. Nothing
-outside `.dev` is touched, but for Chromium and redis-server when the tests ask for them. A run that
-was cut short is repaired by the next one; two runs at once wait for each other. The last line of
-stdout is JSON: {"python": ..., "comfyui": ...}.
+get an environment of their own, `.dev/tools`, and so do the fleet, `.dev/fleet`, and the measuring
+of pictures, `.dev/quality`. With --python the environment is made from that interpreter, beside the
+others: `.dev/0.30.0-py3.13`. Nothing outside `.dev` is touched, but for Chromium and redis-server
+when the tests ask for them. A run that was cut short is repaired by the next one; two runs at once
+wait for each other. The last line of stdout is JSON: {"python": ..., "comfyui": ...}.
 
 Needs Python 3.10 or newer with pip and venv; uses uv when it is there.
 """
@@ -34,6 +34,7 @@ STATE = (ROOT / ".dev").resolve()  # a link, where several checkouts share one
 DEV_REQUIREMENTS = ROOT / "devtools" / "requirements-dev.txt"
 TOOL_REQUIREMENTS = ROOT / "devtools" / "requirements-tools.txt"
 FLEET_REQUIREMENTS = ROOT / "fleet" / "requirements-fleet.txt"
+QUALITY_REQUIREMENTS = ROOT / "devtools" / "requirements-quality.txt"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 
 
@@ -290,6 +291,11 @@ def ensure_tools() -> Path:
 def ensure_fleet() -> Path:
     """Return the interpreter of the fleet's workers: no torch, no face models."""
     return ensure_venv("fleet", [], FLEET_REQUIREMENTS, "the fleet")
+
+
+def ensure_quality() -> Path:
+    """Return the interpreter of quality.py: dlib, CLIP and curves, and no ComfyUI."""
+    return ensure_venv("quality", [TORCH[0]], QUALITY_REQUIREMENTS, "the measuring of pictures")
 
 
 def ensure_redis() -> Path:

@@ -3,13 +3,14 @@
     python3 devtools/test.py [tier ...] [--long] [--frontend VERSION]
         [--comfyui-version 0.30.0 | --comfyui PATH] [--python PATH] [-- PYTEST ...]
 
-A tier is a folder under tests/. Without a name all but `hard`, `fleet` and `meaning` run, each in a
-process of its own: `core` needs torch alone, `host` ComfyUI in the same process, `server` a ComfyUI
-server, `browser` Chromium; `hard` is hard use, `fleet` many servers, `meaning` looks at pictures of
-drawn people, these three in short forms unless `--long` is given; without it `browser` runs each
-example in one of the two renderers, and only opens it in the other. `--frontend 1.58.1` gives
-`browser` that frontend from PyPI, `--frontend newest` the newest there is. What stands after `--`
-goes to pytest, for example `host -- -k masks -x`; a file named there is run alone.
+A tier is a folder under tests/. Without a name all but `hard`, `fleet`, `meaning` and `quality`
+run, each in a process of its own: `core` needs torch alone, `host` ComfyUI in the same process,
+`server` a ComfyUI server, `browser` Chromium; `hard` is hard use, `fleet` many servers, `meaning`
+looks at pictures of drawn people, these three in short forms unless `--long` is given; `quality` is
+devtools/quality.py, in the environment of that. Without `--long`, `browser` runs each example in
+one of the two renderers, and only opens it in the other. `--frontend 1.58.1` gives `browser` that
+frontend from PyPI, `--frontend newest` the newest there is. What stands after `--` goes to pytest,
+for example `host -- -k masks -x`; a file named there is run alone.
 The exit code is 1 when a tier fails, takes too long or has no test to run.
 """
 
@@ -31,7 +32,7 @@ import env
 
 TESTS = env.ROOT / "tests"
 TIERS = ("core", "host", "server", "browser")
-ON_REQUEST = ("hard", "fleet", "meaning")  # run only where they are named
+ON_REQUEST = ("hard", "fleet", "meaning", "quality")  # run only where they are named
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ LIMITS = {
     "hard": Limits(600, 2400, 2),
     "fleet": Limits(600, 900),
     "meaning": Limits(600, 900, 2),
+    "quality": Limits(300, 600, 2),
 }
 LONG_LIMITS = Limits(7200, 14400)
 LONG = "INSTANTID_TESTS_LONG"  # the environment variable that those tiers read
@@ -95,6 +97,8 @@ def variables_for(tier: str, ready: env.Environment, frontend: str | None) -> di
     if tier == "fleet":
         variables["REDIS_SERVER"] = str(env.ensure_redis())
         variables["FLEET_PYTHON"] = str(env.ensure_fleet())
+    if tier == "quality":
+        variables["COMFYUI_PYTHON"] = str(ready.python)
     return variables
 
 
@@ -108,12 +112,13 @@ def run_tier(
 ) -> Outcome:
     limits = LONG_LIMITS if long else LIMITS.get(tier, OTHER_LIMITS)
     started = time.monotonic()
+    python = env.ensure_quality() if tier == "quality" else ready.python
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         files = any((env.ROOT / part.partition("::")[0]).is_file() for part in extra)
         workers, where = (0, []) if files else (limits.workers, [f"tests/{tier}"])
         command = [
-            *(str(ready.python), "-m", "pytest", "-q", f"--timeout={limits.test}"),
+            *(str(python), "-m", "pytest", "-q", f"--timeout={limits.test}"),
             *(f"--junit-xml={report}", *where),
             *(f"--numprocesses={workers}", "--dist=loadfile", *extra),
         ]
