@@ -8,6 +8,7 @@ from pathlib import Path
 import insightface
 import numpy as np
 import pytest
+import skimage.data
 from dlib import get_frontal_face_detector
 from faithful_instantid.devtools.likeness_bench import metrics, prompts, rehearsal, settings
 from faithful_instantid.devtools.likeness_bench.errors import QualityError
@@ -59,6 +60,17 @@ def test_dlib_tells_the_six_of_a_group_photo_apart_and_finds_each_in_a_changed_c
     # dlib's own rule: one person up to a distance of 0.6.
     distances = [np.linalg.norm(a.embedding - b.embedding) for a in people for b in people]
     assert sum(distance < 0.6 for distance in distances) == 6
+
+
+def test_dlib_finds_the_astronaut_of_scikit_image_and_takes_her_for_none_of_the_six(
+    dlib: DlibRecogniser,
+) -> None:
+    photo = skimage.data.astronaut()
+    (face,) = dlib.look(photo)
+    (again,) = dlib.look(np.ascontiguousarray(photo[40:400, 60:400][:, ::-1]))
+    own = metrics.cosine(face.embedding, again.embedding)
+    six = dlib.look(np.asarray(Image.open(GROUP).convert("RGB")))
+    assert own > 0.96 > max(metrics.cosine(face.embedding, one.embedding) for one in six)
 
 
 def test_a_face_that_lies_on_its_side_is_found_by_the_slow_detector(
