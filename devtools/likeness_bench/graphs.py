@@ -90,7 +90,11 @@ def _only(nodes: Nodes, keys: list[str], title: str, what: str) -> str:
 
 
 def _texts_behind_positive(nodes: Nodes) -> list[str]:
-    """Return the nodes with a text that the positive sides come from, each once."""
+    """Return the nodes with a text that positive sides come from, each once.
+
+    A node that takes the positive side itself is one to begin with, so that only those that take
+    a single conditioning are walked through.
+    """
     found: dict[str, None] = {}
     for node in nodes.values():
         link = node["inputs"].get("positive")
@@ -101,7 +105,7 @@ def _texts_behind_positive(nodes: Nodes) -> list[str]:
             if isinstance(inputs.get("text"), str):
                 found[link[0]] = None
                 break
-            link = inputs.get("positive") or inputs.get("conditioning")
+            link = inputs.get("conditioning")
     return list(found)
 
 

@@ -17,7 +17,7 @@ from .plan import Case
 from .servers import upload
 
 LONGEST = 3600.0  # seconds that one picture may take
-IN_A_ROW = 3  # failures after which going on makes no sense
+IN_A_ROW = 3  # failures, and people they are of, after which going on makes no sense
 Watch = Callable[[Sequence[Case]], Iterator[Case]]
 
 
@@ -91,25 +91,26 @@ def make_pictures(
     """Make the cases that are missing and return what failed.
 
     watch: is given them and gives them out one by one, as a progress bar does. Raises QualityError
-    after IN_A_ROW failures in a row.
+    once IN_A_ROW pictures in a row failed, of as many people or of all there are.
     """
     failures: list[Failure] = []
     uploaded: set[str] = set()
-    row = 0
+    enough = min(IN_A_ROW, len({case.person.name for case in cases}))
+    row: list[str] = []
     for case in watch(store.missing(cases)):
         try:
             with _gone(server):
                 _upload(server, case, uploaded)
                 picture, seconds = _make(server, case)
             store.keep(case, picture, seconds)
-            row = 0
+            row.clear()
         except PromptFailedError as error:
             failures.append(Failure(case, error.message))
-            row += 1
-        if row == IN_A_ROW:
+            row.append(case.person.name)
+        if len(row) >= IN_A_ROW and len(set(row)) >= enough:
             raise QualityError(
-                f"{IN_A_ROW} pictures in a row failed; nothing that is there is lost. The last: "
-                f"{failures[-1]}"
+                f"{len(row)} pictures in a row could not be made; what is there is kept. "
+                f"The last: {failures[-1]}"
             )
     return failures
 

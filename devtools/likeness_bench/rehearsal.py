@@ -8,7 +8,7 @@ with random weights: the pictures mean nothing, dlib and everything around the p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from PIL import Image, ImageEnhance, ImageOps
 from ..drawn import judging, world
 from ..drawn.world import Pose
 from .people import Picture
+from .prompts import OWN as OWN_PROMPTS
 from .readers import Reader
-from .recognisers import DLIB, DlibRecogniser, Face, Recogniser
+from .recognisers import DLIB, DlibRecogniser, Face, PackRecogniser, Recogniser
 
 DRAWN, STANDINS = "drawn", "standins"
 PEOPLE, PROMPTS = 4, 12
@@ -81,7 +82,7 @@ def pose_of(face: Face | None, picture: Picture) -> Pose:
 
 def rehearse(kind: str, folder: Path, models: Path) -> Rehearsal:
     """Write what a rehearsal needs into `folder`. models: the stand-ins of its kind."""
-    return _drawn(folder, models) if kind == DRAWN else _standins(folder)
+    return (_drawn if kind == DRAWN else _standins)(folder, models)
 
 
 def _drawn(folder: Path, models: Path) -> Rehearsal:
@@ -117,21 +118,26 @@ def _drawn(folder: Path, models: Path) -> Rehearsal:
     )
 
 
-def _standins(folder: Path) -> Rehearsal:
-    """Four people of a real group photo, each once more mirrored and brightened."""
-    for number, photo in enumerate(group_photo(), 1):
-        own = folder / "photos" / f"person {number}"
-        own.mkdir(parents=True, exist_ok=True)
-        photo.save(own / "1.png")
-        ImageEnhance.Brightness(ImageOps.mirror(photo)).enhance(1.2).save(own / "2.png")
-    from . import prompts
-
+def _standins(folder: Path, models: Path) -> Rehearsal:
+    """People of a real group photo whose faces the stand-in detector finds, too."""
+    detector = PackRecogniser(models / PACK)
+    found = [photo for photo in group_photo() if detector.look(np.asarray(photo))]
+    save_with_copies(folder / "photos", found[:PEOPLE])
     common = {**CPU, "width": 192, "height": 256, "steps": 2}
     warning = (
         "A rehearsal on models with random weights: the pictures show nothing, and no number of "
         "them means anything. Only the two lines are of real photos."
     )
-    return Rehearsal(folder / "photos", prompts.OWN, DLIB, None, warning, common)
+    return Rehearsal(folder / "photos", OWN_PROMPTS, DLIB, None, warning, common)
+
+
+def save_with_copies(folder: Path, photos: Sequence[Image.Image]) -> None:
+    """Save a folder for each person: the photo, and a mirrored and brightened copy held out."""
+    for number, photo in enumerate(photos, 1):
+        own = folder / f"person {number}"
+        own.mkdir(parents=True, exist_ok=True)
+        photo.save(own / "1.png")
+        ImageEnhance.Brightness(ImageOps.mirror(photo)).enhance(1.2).save(own / "2.png")
 
 
 def group_photo() -> list[Image.Image]:
@@ -143,7 +149,7 @@ def group_photo() -> list[Image.Image]:
         photo = opened.convert("RGB")
     recogniser: Recogniser = DlibRecogniser()
     cut = []
-    for face in recogniser.look(np.asarray(photo))[:PEOPLE]:
+    for face in recogniser.look(np.asarray(photo)):
         left, top, right, bottom = face.box.tolist()
         room = 0.45 * (bottom - top)
         sides = (left - room, top - room, right + room, bottom + room)

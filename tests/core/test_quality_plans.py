@@ -249,6 +249,17 @@ def test_a_graph_without_one_prompt_or_picture_gets_a_sentence(tmp_path: Path) -
         places_of({key: graph[key] for key in ("5", "8", "15")}, "mine")
 
 
+def test_the_prompt_is_found_behind_nodes_that_change_one_conditioning() -> None:
+    graph = settings.read_settings(count=1)[0].nodes
+    between = {"conditioning": ["8", 0], "start": 0.0, "end": 0.8}
+    graph["20"] = {"class_type": "ConditioningSetTimestepRange", "inputs": between}
+    graph["11"]["inputs"]["positive"] = ["20", 0]
+    assert places_of(graph, "mine").prompt == "8"
+    graph["20"]["inputs"]["conditioning"] = ["3", 0]
+    with pytest.raises(QualityError, match="text behind `positive`: the graph has 0"):
+        places_of(graph, "mine")
+
+
 def test_an_unknown_setting_is_answered_with_those_there_are() -> None:
     with pytest.raises(QualityError, match="no setting 'old' in .*'published default', 'old nod"):
         settings.read_settings(names=["old"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import insightface
 import numpy as np
 import pytest
+import skimage.data
 from dlib import get_frontal_face_detector
 from faithful_instantid.devtools.likeness_bench import metrics, prompts, rehearsal, settings
 from faithful_instantid.devtools.likeness_bench.errors import QualityError
@@ -61,6 +62,17 @@ def test_dlib_tells_the_six_of_a_group_photo_apart_and_finds_each_in_a_changed_c
     assert sum(distance < 0.6 for distance in distances) == 6
 
 
+def test_dlib_finds_the_astronaut_of_scikit_image_and_takes_her_for_none_of_the_six(
+    dlib: DlibRecogniser,
+) -> None:
+    photo = skimage.data.astronaut()
+    (face,) = dlib.look(photo)
+    (again,) = dlib.look(np.ascontiguousarray(photo[40:400, 60:400][:, ::-1]))
+    own = metrics.cosine(face.embedding, again.embedding)
+    six = dlib.look(np.asarray(Image.open(GROUP).convert("RGB")))
+    assert own > 0.96 > max(metrics.cosine(face.embedding, one.embedding) for one in six)
+
+
 def test_a_face_that_lies_on_its_side_is_found_by_the_slow_detector(
     dlib: DlibRecogniser, face: Image.Image
 ) -> None:
@@ -94,9 +106,9 @@ def test_the_largest_face_comes_first_and_its_share_is_of_the_whole_picture(
 def test_photos_as_pictures_have_the_scores_that_are_known(
     dlib: DlibRecogniser, tmp_path: Path
 ) -> None:
-    made = rehearsal.rehearse("standins", tmp_path, tmp_path)
+    rehearsal.save_with_copies(tmp_path / "photos", rehearsal.group_photo()[:2])
     plan = Plan(
-        read_people(made.photos, 2),
+        read_people(tmp_path / "photos"),
         prompts.read_prompts(count=1),
         settings.read_settings(names=["published default", "old nodes", "without InstantID"]),
         1,

@@ -20,6 +20,11 @@ from faithful_instantid.devtools import quality
 from faithful_instantid.devtools.comfy_server import Server
 from faithful_instantid.devtools.likeness_bench import command, rehearsal
 from faithful_instantid.devtools.likeness_bench.errors import NotReadyError, QualityError
+from faithful_instantid.devtools.likeness_bench.making import Store, make_pictures
+from faithful_instantid.devtools.likeness_bench.people import read_people
+from faithful_instantid.devtools.likeness_bench.plan import Plan
+from faithful_instantid.devtools.likeness_bench.prompts import read_prompts
+from faithful_instantid.devtools.likeness_bench.settings import read_settings
 from PIL import Image
 
 from .conftest import ROOT
@@ -156,6 +161,26 @@ def test_the_page_shows_every_setting_and_its_pictures_lie_beside_it(
         with Image.open(output / name) as picture:
             assert min(picture.size) > 300
             assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_a_photo_that_the_server_cannot_use_does_not_end_the_run_of_the_others(
+    drawn: World, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "nobody").mkdir()
+    (tmp_path / "nobody" / "1.png").write_bytes(b"no picture at all")
+    ann, *_ = read_people(drawn.photos)
+    (bob,) = read_people(tmp_path)
+    small = {"width": 64, "height": 72, "steps": 1, "cfg": 1.0, "provider": "CPU"}
+    published = read_settings(count=1, common=small)
+    store = Store(tmp_path / "pictures")
+    both = Plan([ann, bob], read_prompts(count=3), published, 1)
+    failures = make_pictures(server, store, both.cases, iter)
+    assert [failure.case.person.name for failure in failures] == ["nobody"] * 3
+    assert str(failures[0]).startswith("published default, nobody, clothes: cannot identify image")
+    assert [case.person.name for case in store.missing(both.cases)] == ["nobody"] * 3
+    alone = Plan([bob], read_prompts(count=4), published, 1)
+    with pytest.raises(QualityError, match="3 pictures in a row .*cannot identify"):
+        make_pictures(server, store, alone.cases, iter)
 
 
 def refused(*arguments: object) -> str:
