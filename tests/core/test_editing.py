@@ -110,6 +110,14 @@ def test_the_source_is_of_the_first_frames_points_and_picture_and_of_nothing_els
     assert source_of(Keypoints(600, 400, (*PHOTO.frames, *moved.frames))) == codes[0]
 
 
+def test_a_source_is_known_to_a_tenth_of_a_pixel() -> None:
+    whole = np.float32(np.round(POINTS))
+    codes = [
+        source_of(Keypoints(600, 400, ((face_of(whole + shift),),))) for shift in (0, 0.02, 0.2)
+    ]
+    assert codes[0] == codes[1] != codes[2]
+
+
 def test_the_editor_is_told_what_came_in_and_how_the_photo_lies_on_the_canvas() -> None:
     told = for_editor(512, 768, PHOTO)
     fitted = fit(PHOTO, 512, 768)
@@ -126,11 +134,11 @@ def test_the_editor_is_told_what_came_in_and_how_the_photo_lies_on_the_canvas() 
 
 
 def test_which_way_the_faces_look_is_said() -> None:
-    four = [{"points": (np.array(POINTS) + shift).tolist()} for shift in range(6)]
+    many = [{"points": (np.array(POINTS) + shift).tolist()} for shift in range(9)]
     with listening() as heard:
-        edited(text(faces=four), 1024, 768)
+        edited(text(faces=many), 1024, 768)
     assert heard.found[0].startswith("face 0: yaw 0, pitch ")
-    assert heard.found[4:] == ["and 2 more faces"]
+    assert heard.found[4:] == ["and 5 more faces"]
 
 
 @pytest.mark.parametrize(
