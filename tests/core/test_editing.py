@@ -151,6 +151,7 @@ def test_which_way_the_faces_look_is_said() -> None:
         (text(version=True), "is of version True; this pack reads"),
         ('{"faces": []}', "is of version nothing; this pack reads"),
         (text(width=0), "has 0 as `width`; wanted pixels, 1 to 16384"),
+        (text(width=16385), "has 16385 as `width`; wanted pixels, 1 to 16384"),
         (text(height=7.5), "has 7.5 as `height`; wanted pixels"),
         (text(height=True), "has True as `height`; wanted pixels"),
         (text(source=7), "has a number as `source`; wanted a text or null"),
@@ -169,7 +170,7 @@ def test_which_way_the_faces_look_is_said() -> None:
         (with_point("9" * 5000), "is no JSON (ValueError: Exceeds the limit"),
         (" " + "x" * LONGEST, f"has {LONGEST + 1:,} characters; at most {LONGEST:,} are read"),
     ],
-    ids=range(24),
+    ids=range(25),
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_with_what_to_do(bad: str, said: str) -> None:
     with pytest.raises(WrongInputError) as caught:
@@ -183,6 +184,11 @@ def test_what_cannot_be_read_is_told_with_what_to_do(bad: str, said: str) -> Non
 def test_as_many_faces_as_are_allowed_and_points_far_off_are_taken() -> None:
     faces = [{"points": (np.array(POINTS) - 900_000).tolist()}] * MOST_FACES
     assert len(edited(text(faces=faces), 1024, 768).faces) == MOST_FACES
+    for value in ("1000000", "-1000000"):
+        assert parse(with_point(value)) is not None
+    for side in (1, 16384):
+        edit = parse(text(width=side, height=side))
+        assert edit is not None and edit.keypoints.width == edit.keypoints.height == side
 
 
 def test_what_is_no_text_is_told() -> None:
