@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
+import numpy as np
 from faithful_instantid.devtools.comfy_server import PHOTO
 from faithful_instantid.devtools.frontend import Frontend
+from faithful_instantid.instantid_core.head import Look
+from PIL import Image
 from playwright.sync_api import ConsoleMessage, Locator
 
 Point = tuple[float, float]
 Faces = list[list[list[float]]]
 
+# The names of the looks in JavaScript, which are those of their buttons.
+LOOKS = {
+    "frontal": Look.FRONTAL,
+    "threeQuarterLeft": Look.THREE_QUARTER_LEFT,
+    "threeQuarterRight": Look.THREE_QUARTER_RIGHT,
+    "profileLeft": Look.PROFILE_LEFT,
+    "profileRight": Look.PROFILE_RIGHT,
+    "up": Look.UP,
+    "down": Look.DOWN,
+}
 # An empty canvas with a photo, what finds faces, and the editor: [width, height, with the finder].
 PLACE = """async ([width, height, finder, photo]) => {
     await window.faithful.empty()
@@ -101,6 +116,23 @@ class Editor:
         assert box is not None
         x, y = (point[axis] / self.size[axis] for axis in range(2))
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    @property
+    def picture(self) -> np.ndarray:
+        """What the picture shows, (height, width, 3) of the node's canvas, 0..255."""
+        url = self.root.locator(".iid-stage canvas").evaluate("(canvas) => canvas.toDataURL()")
+        shown = Image.open(BytesIO(b64decode(url.split(",")[1]))).convert("RGBA")
+        behind = Image.new("RGBA", shown.size, "black")
+        shown = Image.alpha_composite(behind, shown).convert("RGB").resize(self.size)
+        return np.asarray(shown).astype(float)
+
+    def shows(self, picture: np.ndarray) -> bool:
+        """Whether most of the picture becomes, within some seconds, what it should be."""
+        for _ in range(50):
+            if np.median(np.abs(self.picture - picture)) < 4:
+                return True
+            self.frontend.page.wait_for_timeout(100)
+        return False
 
     def rest(self) -> None:
         """Wait until the picture has kept its place for a while."""

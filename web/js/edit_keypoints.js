@@ -25,7 +25,7 @@ function makeEditor(node) {
   const photo = make('img', { onload: look })
   let words = (key) => key
   let said = null // key of a sentence that stays until the next change
-  let drawn = '' // what the picture was last drawn with
+  let drawn = '' // with what the picture was
 
   loadWords().then((loaded) => {
     words = loaded
@@ -43,7 +43,7 @@ function makeEditor(node) {
     if (/^(Delete|Backspace)$/.test(event.key)) event.stopPropagation()
   }
 
-  /** The person has changed the edit: one step of ComfyUI's own undo. */
+  /** The person has changed the edit: a step of ComfyUI's own undo. */
   function changed() {
     said = null
     app.canvas.emitBeforeChange()
@@ -56,7 +56,7 @@ function makeEditor(node) {
     note.textContent = sentence()
   }
 
-  /** The one thing that is worth saying now. */
+  /** The one thing worth saying now. */
   function sentence() {
     const { face, selected, size, problem, isOutdated, text } = edit
     if (problem) return `${words(problem)} ${words('offerReset')}`
@@ -71,12 +71,11 @@ function makeEditor(node) {
 
   /** Look at what ComfyUI tells no widget: links, sizes and photos of other nodes. */
   function look() {
-    if (!element.isConnected) return
     edit.follow(isLinked(node, 'keypoints'), canvasSize(node) ?? edit.incoming ?? edit.size)
     const last = edit.incoming?.backdrop
     const url = linkedPhoto(node) ?? (last ? fileUrl(last) : '')
     if (url !== photo.getAttribute('src')) photo.src = url
-    const backdrop = photo.naturalWidth ? laid() : null
+    const backdrop = photo.complete && photo.naturalWidth ? laid() : null
     const now = [url, backdrop?.scale, backdrop?.offset, picture.zoom().toFixed(1)].join()
     if (now !== drawn) picture.draw(backdrop)
     drawn = now
@@ -105,8 +104,8 @@ function makeEditor(node) {
   function receive([incoming] = []) {
     if (!incoming) return
     said = null
+    look() // before: a new link forgets what came in
     edit.receive(incoming)
-    look()
   }
 
   return { edit, element, look, receive, close: () => picture.observer.disconnect() }
