@@ -407,8 +407,8 @@ def turning_head() -> Graph:
     graph.note(
         """
 *Place Keypoints* makes **frames** of one face, and turns the head from **yaw** by **yaw_change**
-degrees: here from 40 to the left to 40 to the right. The same values are on *Transform Keypoints*,
-for a face of a photo.
+degrees (both are among its advanced inputs): here from 40 to the left to 40 to the right. The same
+values are on *Transform Keypoints*, for a face of a photo.
 
 **batch_size** of the pictures is the number of frames.
 """,

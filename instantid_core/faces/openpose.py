@@ -31,7 +31,6 @@ THRESHOLD = 0.3  # the score at which ComfyUI's own drawing of poses begins
 ALL_PEOPLE = "all"
 MOST_PEOPLE = 100
 PARTS = 2.0  # larger numbers are pixels; a limb off the picture lies a little beyond 1
-LONGEST = 1000  # points of a list: beyond all that is known
 FACE, BODY = "face_keypoints_2d", "pose_keypoints_2d"
 
 SIDES = ("width", "height")
@@ -77,13 +76,14 @@ def keypoints_of_pose(
     threshold = max(checks.number(threshold, "threshold"), LEAST)
     width, height, frames = _frames(pose)
     found = [_faces(frame, width, height, threshold) for frame in frames]
-    chosen = [_chosen([face.points for face in faces], pick, index) for faces in found]
+    chosen = [_chosen(faces, pick, index) for faces in found]
     problems = [
         _problem(len(frame["people"]), len(faces), pick, index)
         for frame, faces in zip(frames, found, strict=True)
     ]
-    filled = fill_frames(chosen, problems, on_missing)
-    _say([face for faces in found for face in faces])
+    frames_of_points = [tuple(face.points for face in faces) for faces in chosen]
+    filled = fill_frames(frames_of_points, problems, on_missing)
+    _say([face for faces in chosen for face in faces])
     return Keypoints(width, height, filled)
 
 
@@ -122,7 +122,7 @@ def _side(value: object, name: str) -> int:
 
 
 def _faces(frame: dict[str, Any], width: int, height: int, threshold: float) -> list[PosedFace]:
-    """The faces of a frame's people, from left to right."""
+    """The faces of a frame's people."""
     faces: list[PosedFace] = []
     for person in frame["people"]:
         if not isinstance(person, dict):
@@ -135,7 +135,7 @@ def _faces(frame: dict[str, Any], width: int, height: int, threshold: float) -> 
             kps = _of_body(body, threshold)
         if kps is not None:
             faces.append(PosedFace(face_of(kps), has_mouth))
-    return sorted(faces, key=lambda face: float(face.points.box[0] + face.points.box[2]))
+    return faces
 
 
 def _points(values: Any, name: str, width: int, height: int) -> Scored:
@@ -144,7 +144,7 @@ def _points(values: Any, name: str, width: int, height: int) -> Scored:
         flat = np.asarray([] if values is None else values, np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
         raise _wrong(f"has {checks.kind_of(values)} of something else as `{name}`") from None
-    if len(flat) % 3 or len(flat) > 3 * LONGEST:
+    if len(flat) % 3:
         raise _wrong(f"has {len(flat)} numbers as `{name}`; wanted x, y and score of each point")
     points = flat.reshape(-1, 3).copy()
     if not (np.isfinite(points).all() and (np.abs(points) <= FURTHEST).all()):
@@ -182,10 +182,11 @@ def _of_body(points: Scored, threshold: float) -> Scored | None:
     return with_mouth(known[:2, :2], known[2, :2])
 
 
-def _chosen(faces: list[FacePoints], pick: str, index: int) -> tuple[FacePoints, ...]:
-    if pick == ALL_PEOPLE:
-        return tuple(faces)
-    return ordered(faces, pick)[index : index + 1]
+def _chosen(faces: list[PosedFace], pick: str, index: int) -> list[PosedFace]:
+    order = "left_to_right" if pick == ALL_PEOPLE else pick
+    places = ordered([face.points for face in faces], order)
+    ranked = sorted(faces, key=lambda face: places.index(face.points))
+    return ranked if pick == ALL_PEOPLE else ranked[index : index + 1]
 
 
 def _problem(people: int, faces: int, pick: str, index: int) -> str:

@@ -110,6 +110,14 @@ def test_the_source_is_of_the_first_frames_points_and_picture_and_of_nothing_els
     assert source_of(Keypoints(600, 400, (*PHOTO.frames, *moved.frames))) == codes[0]
 
 
+def test_a_source_is_known_to_a_tenth_of_a_pixel() -> None:
+    whole = np.float32(np.round(POINTS))
+    codes = [
+        source_of(Keypoints(600, 400, ((face_of(whole + shift),),))) for shift in (0, 0.02, 0.2)
+    ]
+    assert codes[0] == codes[1] != codes[2]
+
+
 def test_the_editor_is_told_what_came_in_and_how_the_photo_lies_on_the_canvas() -> None:
     told = for_editor(512, 768, PHOTO)
     fitted = fit(PHOTO, 512, 768)
@@ -126,11 +134,11 @@ def test_the_editor_is_told_what_came_in_and_how_the_photo_lies_on_the_canvas() 
 
 
 def test_which_way_the_faces_look_is_said() -> None:
-    four = [{"points": (np.array(POINTS) + shift).tolist()} for shift in range(6)]
+    many = [{"points": (np.array(POINTS) + shift).tolist()} for shift in range(9)]
     with listening() as heard:
-        edited(text(faces=four), 1024, 768)
+        edited(text(faces=many), 1024, 768)
     assert heard.found[0].startswith("face 0: yaw 0, pitch ")
-    assert heard.found[4:] == ["and 2 more faces"]
+    assert heard.found[4:] == ["and 5 more faces"]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +151,7 @@ def test_which_way_the_faces_look_is_said() -> None:
         (text(version=True), "is of version True; this pack reads"),
         ('{"faces": []}', "is of version nothing; this pack reads"),
         (text(width=0), "has 0 as `width`; wanted pixels, 1 to 16384"),
+        (text(width=16385), "has 16385 as `width`; wanted pixels, 1 to 16384"),
         (text(height=7.5), "has 7.5 as `height`; wanted pixels"),
         (text(height=True), "has True as `height`; wanted pixels"),
         (text(source=7), "has a number as `source`; wanted a text or null"),
@@ -161,7 +170,7 @@ def test_which_way_the_faces_look_is_said() -> None:
         (with_point("9" * 5000), "is no JSON (ValueError: Exceeds the limit"),
         (" " + "x" * LONGEST, f"has {LONGEST + 1:,} characters; at most {LONGEST:,} are read"),
     ],
-    ids=range(24),
+    ids=range(25),
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_with_what_to_do(bad: str, said: str) -> None:
     with pytest.raises(WrongInputError) as caught:
@@ -175,6 +184,11 @@ def test_what_cannot_be_read_is_told_with_what_to_do(bad: str, said: str) -> Non
 def test_as_many_faces_as_are_allowed_and_points_far_off_are_taken() -> None:
     faces = [{"points": (np.array(POINTS) - 900_000).tolist()}] * MOST_FACES
     assert len(edited(text(faces=faces), 1024, 768).faces) == MOST_FACES
+    for value in ("1000000", "-1000000"):
+        assert parse(with_point(value)) is not None
+    for side in (1, 16384):
+        edit = parse(text(width=side, height=side))
+        assert edit is not None and edit.keypoints.width == edit.keypoints.height == side
 
 
 def test_what_is_no_text_is_told() -> None:

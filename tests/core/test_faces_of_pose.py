@@ -85,6 +85,13 @@ def test_an_eye_whose_outline_is_unsure_is_where_its_pupil_is() -> None:
     assert np.allclose(face.kps[1:], KPS[1:], atol=1e-3)
 
 
+def test_without_pupils_an_unsure_eye_leaves_the_face_to_the_body() -> None:
+    points = face_points(KPS, pupils=False)
+    points[44][2] = 0.1
+    (face,) = keypoints_of_pose([frame(person(points, body_points(KPS + 40)))]).faces
+    assert np.allclose(face.kps, KPS + 40, atol=0.01)
+
+
 @pytest.mark.parametrize("count", [18, 20, 25])
 def test_without_face_points_the_body_gives_eyes_and_nose_and_the_mouth_is_a_mean_heads(
     count: int,
@@ -138,14 +145,18 @@ def test_everybody_is_there_from_left_to_right_or_the_one_who_is_picked() -> Non
     places = [(600, 300, 40), (100, 600, 70), (350, 200, 90)]
     faces = [face_at(x, y, size=size) for x, y, size in places]
     pose = [frame(*(person(face_points(one)) for one in faces))]
-    every = keypoints_of_pose(pose).frames[0]
+    with listening() as heard:
+        every = keypoints_of_pose(pose).frames[0]
+    assert heard.found == ["3 faces"]
     assert [float(face.kps[2, 0].round()) for face in every] == sorted(
         float(np.float32(face[2, 0]).round()) for face in faces
     )
     for pick, order in (("left_to_right", [1, 2, 0]), ("top_to_bottom", [2, 0, 1]),
                         ("largest", [2, 1, 0])):  # fmt: skip
         for index, number in enumerate(order):
-            (face,) = keypoints_of_pose(pose, pick=pick, index=index).faces
+            with listening() as heard:
+                (face,) = keypoints_of_pose(pose, pick=pick, index=index).faces
+            assert heard.found == ["1 face"]
             assert np.allclose(face.kps, faces[number], atol=1e-3), (pick, index)
 
 
