@@ -184,6 +184,12 @@ ZOOM = """async () => {
 }"""
 
 
+def test_the_wheel_zooms_the_graph_until_the_picture_has_the_focus(editor: Editor) -> None:
+    editor.wheel(FOREHEAD, -100)
+    assert editor.text == ""
+    assert editor.frontend.page.evaluate("() => window.app.canvas.ds.scale") > 1
+
+
 def test_a_point_is_dragged_where_the_graph_is_zoomed_out(editor: Editor) -> None:
     editor.frontend.page.evaluate(ZOOM)
     nose = STANDARD[NOSE]
