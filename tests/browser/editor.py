@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 from faithful_instantid.devtools.comfy_server import PHOTO
@@ -125,6 +126,18 @@ class Editor:
         behind = Image.new("RGBA", shown.size, "black")
         shown = Image.alpha_composite(behind, shown).convert("RGB").resize(self.size)
         return np.asarray(shown).astype(float)
+
+    def laid(self, photo: dict[str, Any] | None = None) -> np.ndarray:
+        """The input photo, half as bright, as `photo` lays it on the canvas; else it fills it."""
+        with urlopen(f"{self.frontend.url}/view?filename={PHOTO}&type=input") as answer:
+            image = Image.open(BytesIO(answer.read())).convert("RGB")
+        canvas = np.array(self.size)
+        scale = photo["scale"] if photo else (canvas / image.size).max()
+        size = (np.array(image.size) * scale).round().astype(int)
+        offset = np.round(photo["offset"] if photo else (canvas - size) / 2).astype(int)
+        behind = Image.new("RGB", self.size)
+        behind.paste(image.resize(size), tuple(offset))
+        return np.asarray(behind) * 0.5
 
     def shows(self, picture: np.ndarray) -> bool:
         """Whether most of the picture becomes, within some seconds, what it should be."""

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from faithful_instantid.devtools.comfy_server import PHOTO
 from faithful_instantid.devtools.frontend import Frontend, get
 from faithful_instantid.instantid_core.fitting import fit, standard_face
 from faithful_instantid.instantid_core.head import Look, face_of, look, seen
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from numpy.testing import assert_allclose
-from PIL import Image
 from playwright.sync_api import expect
 
 from .conftest import ROOT, SCREENSHOTS
@@ -188,6 +184,12 @@ ZOOM = """async () => {
 }"""
 
 
+def test_the_wheel_zooms_the_graph_until_the_picture_has_the_focus(editor: Editor) -> None:
+    editor.wheel(FOREHEAD, -100)
+    assert editor.text == ""
+    assert editor.frontend.page.evaluate("() => window.app.canvas.ds.scale") > 1
+
+
 def test_a_point_is_dragged_where_the_graph_is_zoomed_out(editor: Editor) -> None:
     editor.frontend.page.evaluate(ZOOM)
     nose = STANDARD[NOSE]
@@ -260,6 +262,34 @@ def test_an_edit_survives_saving_opening_copying_and_comfyuis_own_undo(editor: E
     assert editor.text == edited
 
 
+# Link keypoints and hand over what came in with them before the editor can have looked.
+COME_IN = f"""(given) => {{
+    const finder = window.LiteGraph.createNode('IID_FaceKeypoints')
+    window.app.graph.add(finder)
+    const input = {NODE}.inputs.findIndex((input) => input.name === 'keypoints')
+    finder.connect(0, {NODE}, input)
+    {NODE}.onExecuted({{ edit_keypoints: [given] }})
+}}"""
+CUT = f"""() => {{
+    {NODE}.disconnectInput({NODE}.inputs.findIndex((input) => input.name === 'keypoints'))
+}}"""
+
+
+def test_what_comes_in_stays_with_its_link(editor: Editor) -> None:
+    (face,) = SAVED["faces"]
+    given = {"width": 1024, "height": 640, "source": "1a2b3c4d", "photo": None}
+    editor.frontend.page.evaluate(COME_IN, {**given, "faces": [face["points"]], "backdrop": None})
+    editor.frontend.call("wait", 0.4)
+    editor.pad.focus()
+    editor.press("ArrowLeft")
+    assert_allclose(points(editor), np.array(face["points"]) - [1, 0], atol=0.01)
+    assert editor.state["source"] == "1a2b3c4d"
+    editor.control("reset").click()
+    editor.frontend.page.evaluate(CUT)
+    editor.frontend.call("wait", 0.4)
+    assert "282 pixels" in editor.note  # a standard face again
+
+
 def run_alone(editor: Editor, press: str) -> dict[str, Any]:
     """Press a button that queues the node; return the outputs of that run by node type."""
     before = set(get(f"{editor.frontend.url}/history"))
@@ -301,30 +331,18 @@ INVERT = f"""() => {{
 }}"""
 
 
-def laid(url: str, photo: dict[str, Any] | None = None) -> np.ndarray:
-    """The input photo at half its brightness as `photo` lays it on the canvas, else filling it."""
-    with urlopen(f"{url}/view?filename={PHOTO}&type=input") as answer:
-        image = Image.open(BytesIO(answer.read())).convert("RGB")
-    scale = photo["scale"] if photo else max(WIDTH / image.width, HEIGHT / image.height)
-    size = np.array(image.size) * scale
-    offset = photo["offset"] if photo else (np.array([WIDTH, HEIGHT]) - size) / 2
-    canvas = Image.new("RGB", (WIDTH, HEIGHT))
-    canvas.paste(image.resize(size.round().astype(int)), tuple(np.round(offset).astype(int)))
-    return np.asarray(canvas) * 0.5
-
-
 def test_faces_are_found_edited_run_and_taken_anew(editor: Editor) -> None:
     frontend = editor.frontend
     editor.control("find").click()
     assert "Load Image" in editor.note and "Load Face Analyzer" in editor.note
     editor.place(WIDTH, HEIGHT, finder=True)
     frontend.page.evaluate(PREVIEW)
-    assert editor.shows(laid(frontend.url))  # without a run
+    assert editor.shows(editor.laid())  # without a run
     outputs = run_alone(editor, "find")
     assert "IID_EditKeypoints" in outputs and "PreviewImage" not in outputs
     (given,) = outputs["IID_EditKeypoints"]["edit_keypoints"]
     assert len(given["faces"]) == 1 and editor.text == ""
-    assert editor.shows(laid(frontend.url, given["photo"]))
+    assert editor.shows(editor.laid(given["photo"]))
     face = np.array(given["faces"][0])
     editor.drag(face[NOSE], face[NOSE] + [20, 20])
     assert_allclose(points(editor)[NOSE], face[NOSE] + [20, 20], atol=PIXEL)
@@ -338,7 +356,7 @@ def test_faces_are_found_edited_run_and_taken_anew(editor: Editor) -> None:
     outputs = run_alone(editor, "find")
     (newer,) = outputs["IID_EditKeypoints"]["edit_keypoints"]
     assert len(newer["faces"]) == 2 and editor.text == edit and "Other faces" in editor.note
-    assert editor.shows(127.5 - laid(frontend.url, newer["photo"]))  # that of the run
+    assert editor.shows(127.5 - editor.laid(newer["photo"]))  # that of the run
     frontend.call("fit")
     frontend.screenshot(SCREENSHOTS / frontend.renderer / "edit_keypoints_found.png")
     editor.control("take").click()

@@ -82,7 +82,7 @@ export class Edit {
 
   /** Write down what is shown. kind: changes of one kind in quick succession are one step. */
   commit(kind, { source } = this.#state ?? this.incoming ?? {}) {
-    if (!this.problem) this.#write(write({ ...this.size, source, faces: this.faces }), kind)
+    this.#write(write({ ...this.size, source, faces: this.faces }), kind)
   }
 
   changeFace(change, kind) {
