@@ -124,9 +124,29 @@ class AnalyzerCalls:
         return {"ui": {"text": [str(face_analyzer.calls)]}}
 
 
+class Pose:
+    """Gives the pose of one body, as a pose node would: eyes, nose and ears, in pixels."""
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
+        return {"required": {}}
+
+    RETURN_TYPES = ("POSE_KEYPOINT",)
+    FUNCTION = "give"
+    CATEGORY = "development"
+
+    def give(self) -> tuple[Any]:
+        body = [[0.0, 0.0, 0.0]] * 18  # x, y and confidence, in OpenPose's order
+        body[0] = [128.0, 120.0, 0.9]
+        body[14], body[15] = [108.0, 96.0, 0.9], [148.0, 98.0, 0.8]
+        person = {"pose_keypoints_2d": [number for point in body for number in point]}
+        return ([{"people": [person], "canvas_width": 256, "canvas_height": 256}],)
+
+
 NODE_CLASS_MAPPINGS = {
     **faults.NODE_CLASS_MAPPINGS,
     "IIDDev_AnalyzerCalls": AnalyzerCalls,
     "IIDDev_LoadedModules": LoadedModules,
+    "IIDDev_Pose": Pose,
     "IIDDev_StyleAdapter": StyleAdapter,
 }

@@ -57,6 +57,7 @@ SOURCES = {
     "IID_FACE_REFERENCES": ["reference", 0],
     "IID_PEOPLE": ["person", 0],
     "FACE_CROP": ["crop", 3],
+    "POSE_KEYPOINT": ["pose", 0],
 }
 
 
@@ -71,6 +72,7 @@ BASE: Prompt = {
     "adapter": node("IID_LoadAdapter", file="ip-adapter.bin"),
     "analyzer": node("IID_LoadFaceAnalyzer", pack="antelopev2", provider="CPU"),
     "photo": node("LoadImage", image="example.png"),
+    "pose": node("IIDDev_Pose"),
     "points": node("IID_PlaceKeypoints", width=256, height=256, x=0.5, y=0.5, size=0.5),
     "face": node(
         "IID_EncodeFace",
