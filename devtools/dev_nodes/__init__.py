@@ -124,7 +124,7 @@ class AnalyzerCalls:
         return {"ui": {"text": [str(face_analyzer.calls)]}}
 
 
-class Pose:
+class Body:
     """Gives the pose of one body, as a pose node would: eyes, nose and ears, in pixels."""
 
     @classmethod
@@ -146,7 +146,7 @@ class Pose:
 NODE_CLASS_MAPPINGS = {
     **faults.NODE_CLASS_MAPPINGS,
     "IIDDev_AnalyzerCalls": AnalyzerCalls,
+    "IIDDev_Body": Body,
     "IIDDev_LoadedModules": LoadedModules,
-    "IIDDev_Pose": Pose,
     "IIDDev_StyleAdapter": StyleAdapter,
 }

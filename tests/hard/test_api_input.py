@@ -72,7 +72,7 @@ BASE: Prompt = {
     "adapter": node("IID_LoadAdapter", file="ip-adapter.bin"),
     "analyzer": node("IID_LoadFaceAnalyzer", pack="antelopev2", provider="CPU"),
     "photo": node("LoadImage", image="example.png"),
-    "pose": node("IIDDev_Pose"),
+    "pose": node("IIDDev_Body"),
     "points": node("IID_PlaceKeypoints", width=256, height=256, x=0.5, y=0.5, size=0.5),
     "face": node(
         "IID_EncodeFace",
