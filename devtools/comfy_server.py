@@ -186,13 +186,8 @@ def serve(
         lay_out(folder, models, pack=pack, dev_nodes=dev_nodes)
         command = [
             *(str(python), str(comfyui / "main.py"), *(["--cpu"] if cpu else [])),
-            *(
-                "--disable-api-nodes",
-                "--base-directory",
-                str(folder),
-                "--database-url",
-                "sqlite:///:memory:",
-            ),
+            *("--disable-api-nodes", "--base-directory", str(folder)),
+            *("--database-url", "sqlite:///:memory:"),
             *("--listen", "127.0.0.1", "--port", str(port), *arguments),
         ]
         variables = {**quick_python(), "PYTHONUNBUFFERED": "1", **(environment or {})}

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = (ROOT / ".dev").resolve()  # a link, where several checkouts share one
@@ -373,14 +374,10 @@ def can_install_packages() -> bool:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose ComfyUI and Python; shared by every script of this folder."""
     own = os.environ.get("COMFYUI_PATH")
+    words = "use this ComfyUI tree instead of a downloaded one (or set COMFYUI_PATH)"
+    given: dict[str, Any] = {"type": Path, "metavar": "PATH", "help": words}
     parser.add_argument("--comfyui-version", choices=RELEASES, default=DEFAULT_VERSION)
-    parser.add_argument(
-        "--comfyui",
-        type=Path,
-        metavar="PATH",
-        default=Path(own) if own else None,
-        help="use this ComfyUI tree instead of a downloaded one (or set COMFYUI_PATH)",
-    )
+    parser.add_argument("--comfyui", default=Path(own) if own else None, **given)
     parser.add_argument(
         "--python", type=Path, metavar="PATH", help="make the environment from this Python"
     )

@@ -97,7 +97,7 @@ def set_up(options: argparse.Namespace) -> int:
     """Make the environments, then run this script again with quality's interpreter."""
     paths = {}
     if options.server is None:
-        paths = json.loads(env.ensure(options.comfyui_version, options.comfyui).to_json())
+        paths = json.loads(env.chosen(options).to_json())
     command = [str(env.ensure_quality()), str(Path(__file__).resolve()), *sys.argv[1:]]
     variables = {**os.environ, INSIDE: json.dumps(paths)}
     if os.name != "nt":

@@ -63,7 +63,7 @@ def find_places(graph: Graph, picture: str | None = None) -> Places:
         picture=_picture_node(graph, picture),
         prompt=_text_node(graph, "positive"),
         negative=_text_node(graph, "negative"),
-        seeds=tuple(_seeds(graph)),
+        seeds=tuple(seeds(graph)),
     )
 
 
@@ -125,7 +125,8 @@ def _walk_to_text(graph: Graph, link: list[Any], side: str) -> str | None:
     return None
 
 
-def _seeds(graph: Graph) -> Iterator[tuple[str, str]]:
+def seeds(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Yield the seeds of the sampling; those of this pack's nodes belong to the identity."""
     for key, node in graph.items():
         for name in SEEDS:
             value = node["inputs"].get(name)

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..instantid_core.embeddings import COMBINES, MEAN
 from ..instantid_core.faces import PICKS, THRESHOLD
+from ..instantid_core.faces.frames import ON_MISSING_FRAME
 from . import sockets
 
 PICK_TOOLTIP = (
@@ -22,6 +23,18 @@ def pick_inputs(*more: str) -> list[io.Input]:
         io.Combo.Input("pick", options=[*PICKS, *more], default=PICKS[0], tooltip=PICK_TOOLTIP),
         io.Int.Input("index", default=0, min=0, max=255, tooltip=INDEX_TOOLTIP),
     ]
+
+
+def missing_frame_input() -> io.Combo.Input:
+    """What becomes of a frame without the face: the same on every node that has it."""
+    return io.Combo.Input(
+        "on_missing",
+        options=list(ON_MISSING_FRAME),
+        default=ON_MISSING_FRAME[0],
+        tooltip="What to do with a frame that has no such face. error: stop. hold: take the frame "
+        "before. interpolate: move evenly between the frames before and after. blank: no face in "
+        "that frame. Every frame keeps its place.",
+    )
 
 
 def look_inputs() -> list[io.Input]:

@@ -10,7 +10,6 @@ from comfy_api.latest import io
 from ..instantid_core.crops import checked_crop, on_crop
 from ..instantid_core.faces import THRESHOLD, as_analyzer
 from ..instantid_core.faces.finding import find_keypoints
-from ..instantid_core.faces.frames import ON_MISSING_FRAME
 from ..instantid_core.faces.pick import ALL_FACES, make_pick
 from ..instantid_core.faces.references import LookSettings
 from ..instantid_core.fitting import Fit, place, standard_face, transform
@@ -20,7 +19,7 @@ from ..instantid_core.host.hints import drawn
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.keypoints import checked
 from . import search_words, sockets
-from .face_inputs import LIKE_TOOLTIP, look_inputs, pick_inputs
+from .face_inputs import LIKE_TOOLTIP, look_inputs, missing_frame_input, pick_inputs
 from .showing import shown, shown_keypoints
 from .sliders import turning_inputs
 
@@ -73,14 +72,7 @@ class FaceKeypoints(io.ComfyNode):
                 sockets.FaceAnalysis.Input("face_analyzer", tooltip="From Load Face Analyzer."),
                 io.Image.Input("image", tooltip="One picture, or the frames of a video."),
                 *pick_inputs(ALL_FACES),
-                io.Combo.Input(
-                    "on_missing",
-                    options=list(ON_MISSING_FRAME),
-                    default=ON_MISSING_FRAME[0],
-                    tooltip="What to do with a frame that has no such face. error: stop. hold: "
-                    "take the frame before. interpolate: move evenly between the frames before "
-                    "and after. blank: no face in that frame. Every frame keeps its place.",
-                ),
+                missing_frame_input(),
                 *look_inputs(),
                 sockets.FaceEmbeds.Input("like", optional=True, tooltip=LIKE_TOOLTIP),
             ],

@@ -7,11 +7,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..instantid_core.editing import edited, for_editor
-from ..instantid_core.faces.frames import ON_MISSING_FRAME
 from ..instantid_core.faces.openpose import ALL_PEOPLE, THRESHOLD, keypoints_of_pose
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.people import ORDERS
 from . import search_words, sockets
+from .face_inputs import missing_frame_input
 from .keypoints import size_inputs
 from .showing import shown_in_editor, shown_keypoints
 
@@ -97,14 +97,7 @@ class KeypointsFromPose(io.ComfyNode):
                     tooltip="The number of the face to take, counted from 0 in the order of "
                     "`pick`. With all it does nothing.",
                 ),
-                io.Combo.Input(
-                    "on_missing",
-                    options=list(ON_MISSING_FRAME),
-                    default=ON_MISSING_FRAME[0],
-                    tooltip="What to do with a frame that has no such face. error: stop. hold: "
-                    "take the frame before. interpolate: move evenly between the frames before "
-                    "and after. blank: no face in that frame. Every frame keeps its place.",
-                ),
+                missing_frame_input(),
                 io.Float.Input(
                     "threshold",
                     default=THRESHOLD,

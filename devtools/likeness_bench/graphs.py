@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...fleet import graph as api_graph
+from ...fleet.errors import FleetError
 from .errors import QualityError
 
 Nodes = dict[str, dict[str, Any]]
 PHOTO, PROMPT = "Face photo", "Prompt"  # titles
-SEEDS = ("seed", "noise_seed")
 # Inputs that name model files, by what the command line calls them.
 FILES = {
     "checkpoint": ("ckpt_name",),
@@ -35,43 +35,25 @@ class Places:
 def read_graph(path: Path) -> Nodes:
     """Return the nodes of a file. Raises QualityError where it is no graph in API form."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise QualityError(f"{path} cannot be read as JSON ({error}).") from error
-    if not isinstance(found, dict) or not found or not all(map(_is_node, found.values())):
-        raise QualityError(
-            f"{path} is no graph in API form. In ComfyUI, open the workflow and choose "
-            "Workflow > Export (API)."
-        )
-    return found
-
-
-def _is_node(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("class_type"), str)
-        and isinstance(value.get("inputs"), dict)
-    )
+        return api_graph.load_graph(path)
+    except FleetError as error:
+        raise QualityError(str(error)) from error
 
 
 def places_of(nodes: Nodes, name: str) -> Places:
     """Return where things go in the graph of a setting. Raises QualityError."""
-    photos = _of_class(nodes, "LoadImage")
+    photos = api_graph.of_class(nodes, "LoadImage")
     photo = _only(nodes, photos, PHOTO, f"{name}: Load Image") if photos else None
-    texts = _texts_behind_positive(nodes)
-    seeds = tuple(_seeds(nodes))
+    texts, pictures = _texts_behind_positive(nodes), api_graph.of_class(nodes, "SaveImage")
+    seeds = tuple(api_graph.seeds(nodes))
     if not seeds:
         raise QualityError(f"{name}: the graph has no seed to set, as KSampler has one.")
     return Places(
         photo=photo,
         prompt=_only(nodes, texts, PROMPT, f"{name}: text behind `positive`"),
-        picture=_only(nodes, _of_class(nodes, "SaveImage"), "Save Image", f"{name}: Save Image"),
+        picture=_only(nodes, pictures, "Save Image", f"{name}: Save Image"),
         seeds=seeds,
     )
-
-
-def _of_class(nodes: Nodes, kind: str) -> list[str]:
-    return [key for key, node in nodes.items() if node["class_type"] == kind]
 
 
 def title_of(node: Mapping[str, Any]) -> str:
@@ -107,14 +89,6 @@ def _texts_behind_positive(nodes: Nodes) -> list[str]:
                 break
             link = inputs.get("conditioning")
     return list(found)
-
-
-def _seeds(nodes: Nodes) -> Iterator[tuple[str, str]]:
-    """Yield the seeds of the sampling; those of this pack's nodes belong to the identity."""
-    for key, node in nodes.items():
-        for name in SEEDS:
-            if type(node["inputs"].get(name)) is int and not node["class_type"].startswith("IID_"):
-                yield key, name
 
 
 def set_values(nodes: Nodes, values: Mapping[str, Any], where: str) -> Nodes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,16 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = (ROOT / ".dev").resolve()
 
 
-@pytest.fixture
-def runner(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """devtools/test.py as a module; beside it lies `env`, which it imports as a script does."""
-    monkeypatch.syspath_prepend(str(ROOT / "devtools"))
-    spec = importlib.util.spec_from_file_location("test_runner", ROOT / "devtools" / "test.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "test_runner", module)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def runner(script_module: Callable[[str], ModuleType]) -> ModuleType:
+    """devtools/test.py as a module."""
+    return script_module("test")
 
 
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -139,6 +139,9 @@ def test_which_way_the_faces_look_is_said() -> None:
         edited(text(faces=many), 1024, 768)
     assert heard.found[0].startswith("face 0: yaw 0, pitch ")
     assert heard.found[4:] == ["and 5 more faces"]
+    with listening() as heard:
+        edited(text(faces=many[:4]), 1024, 768)
+    assert len(heard.found) == 4
 
 
 @pytest.mark.parametrize(

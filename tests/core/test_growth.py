@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-DEVTOOLS = Path(__file__).resolve().parents[2] / "devtools"
 MIB = 1 << 20
 
 
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """devtools/growth.py as a module; what it imports lies beside it."""
-    monkeypatch.syspath_prepend(str(DEVTOOLS))
-    spec = importlib.util.spec_from_file_location("growth_script", DEVTOOLS / "growth.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "growth_script", module)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def script(script_module: Callable[[str], ModuleType]) -> ModuleType:
+    """devtools/growth.py as a module."""
+    return script_module("growth")
 
 
 def test_what_stays_the_same_but_for_the_allocator_s_noise_has_not_grown(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,18 +23,12 @@ TEMPLATES = (  # of one person, with one prompt and one picture
     *("app", "basic", "depth", "hires", "lightning", "most_alike", "own_pose", "separate_nodes"),
     *("small_faces", "style_ipadapter", "two_scales"),
 )
-DEVTOOLS = Path(__file__).resolve().parents[2] / "devtools"
 
 
-@pytest.fixture
-def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """devtools/quality.py as a module; beside it lies `env`, which it imports as a script does."""
-    monkeypatch.syspath_prepend(str(DEVTOOLS))
-    spec = importlib.util.spec_from_file_location("quality", DEVTOOLS / "quality.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def quality(script_module: Callable[[str], ModuleType]) -> ModuleType:
+    """devtools/quality.py as a module."""
+    return script_module("quality")
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,16 +15,10 @@ CHANGELOG = "# Changelog\n\n## Unreleased\n\n- New.\n\n## 0.2.9 (2026-01-02)\n\n
 DAY = datetime.date(2026, 3, 4)
 
 
-@pytest.fixture
-def release(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """devtools/release.py as a module; what lies beside it is imported as by a script."""
-    monkeypatch.syspath_prepend(str(ROOT / "devtools"))
-    spec = importlib.util.spec_from_file_location("release", ROOT / "devtools" / "release.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "release", module)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def release(script_module: Callable[[str], ModuleType]) -> ModuleType:
+    """devtools/release.py as a module."""
+    return script_module("release")
 
 
 def test_a_version_goes_up_and_nothing_else_changes(release: ModuleType) -> None:

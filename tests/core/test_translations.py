@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,17 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def translations() -> ModuleType:
-    """devtools/translations.py, which imports what lies beside it as a script does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "devtools"))
-        path = ROOT / "devtools" / "translations.py"
-        spec = importlib.util.spec_from_file_location("translations_under_test", path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, "translations_under_test", module)
-        spec.loader.exec_module(module)
-    return module
+def translations(script_module: Callable[[str], ModuleType]) -> ModuleType:
+    """devtools/translations.py as a module."""
+    return script_module("translations")
 
 
 def write(root: Path, language: str, **texts: str) -> None:
