@@ -116,7 +116,7 @@ def _open_terms(
     if not at_work:
         return []
     resident = run.resident(x.device, x.dtype)
-    sides = resident.rows(rows.roles)
+    sides = resident.rows(run.sides(rows))
     masks = run.call_masks(rows, x, noise_level)
     return [
         OpenTerm(

@@ -25,7 +25,7 @@ class Resident:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """sides_of_terms: of each term, the side for each role."""
+        """sides_of_terms: of each term, the sides that its rows have."""
         self._device = device
         groups = _group_by_size(sides_of_terms)
         tables = {size: _table(sides, layout, device, dtype) for size, sides in groups.items()}
@@ -36,17 +36,18 @@ class Resident:
             order = [id(side) for side in groups[size]]
             self._places.append([order.index(id(side)) for side in sides])
             self.slots.append(tables[size])
-        self._rows: dict[tuple[int, ...], Tensor] = {}
+        self._rows: dict[tuple[tuple[int, ...], ...], Tensor] = {}
 
-    def rows(self, roles: tuple[int, ...]) -> Tensor:
-        """(terms, B) int64: the side of each term in `slots` for rows of these roles.
+    def rows(self, sides: tuple[tuple[int, ...], ...]) -> Tensor:
+        """(terms, B) int64: the place in `slots` of the side that each row has of each term.
 
-        Made once for each order of roles, and moved to the device in one copy.
+        Made once for each order of sides, and moved to the device in one copy.
         """
-        if roles not in self._rows:
-            places = [[places[role] for role in roles] for places in self._places]
-            self._rows[roles] = torch.tensor(places).to(self._device)
-        return self._rows[roles]
+        if sides not in self._rows:
+            pairs = zip(self._places, sides, strict=True)
+            places = [[places[side] for side in own] for places, own in pairs]
+            self._rows[sides] = torch.tensor(places).to(self._device)
+        return self._rows[sides]
 
     @property
     def nbytes(self) -> int:
