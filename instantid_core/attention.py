@@ -20,7 +20,8 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 def add_identity(
     text: Tensor,
     q: Tensor,
-    kv: Tensor,
+    k: Tensor,
+    v: Tensor,
     weight: float,
     mask: LaidMask | None,
     attend: Attend,
@@ -31,27 +32,36 @@ def add_identity(
     """Return text + weight * mask * attend(q, K, V); where the mask is 0 nothing is computed.
 
     text: (B,n,C) what cross-attention gave so far; written into where `in_place` is true.
-    q: (B,n,C) queries. kv: (B,2,N,C) K and V of the identity. mask: None is 1 in every cell.
-    attend: scaled dot-product attention over heads, (B,n,C),(B,N,C),(B,N,C) -> (B,n,C).
+    q: (B,n,C) queries. k, v: (R,N,C) of the identity, each for B/R rows in a row. mask: None is 1
+    in every cell.
+    attend: scaled dot-product attention over heads, (R,m,C),(R,N,C),(R,N,C) -> (R,m,C).
     length_of: (B,n,C), what cross-attention gave without any identity; the identity's share is
     brought to its length before it is weighted, see `to_length`. None: it is added as it is.
     """
-    k, v = kv.to(q.dtype).unbind(1)
+    if k.dtype != q.dtype:
+        k, v = k.to(q.dtype), v.to(q.dtype)
     if mask is None:
-        identity = attend(q, k, v)
+        identity = _by_sides(q, k, v, attend)
         if length_of is not None:
             identity = identity * to_length(length_of, identity)
         return text.add_(identity, alpha=weight) if in_place else text.add(identity, alpha=weight)
     if mask.is_empty:
         return text
     queries = mask.cut(q)
-    identity = attend(queries.flatten(1, 2), k, v).view_as(queries)
+    identity = attend(queries.reshape(len(k), -1, q.shape[-1]), k, v).view_as(queries)
     factors = mask.values
     if length_of is not None:
         factors = factors * to_length(mask.cut(length_of) * factors, identity * factors)
     out = text if in_place else text.clone()
     mask.cut(out).addcmul_(identity, factors, value=weight)
     return out
+
+
+def _by_sides(q: Tensor, k: Tensor, v: Tensor, attend: Attend) -> Tensor:
+    """(B,n,C) -> (B,n,C): rows that share a side are queries of one row."""
+    if len(q) == len(k):
+        return attend(q, k, v)
+    return attend(q.reshape(len(k), -1, q.shape[-1]), k, v).view_as(q)
 
 
 def to_length(wanted: Tensor, x: Tensor) -> Tensor:

@@ -134,7 +134,10 @@ class PackRecogniser:
             pack = faces.find_pack(folder.name, [folder.parent])
             zoo = runtime.import_package("insightface.model_zoo")
             opened = [
-                kind(model_file=str(path), session=runtime.open_session(path, [runtime.CPU]))
+                kind(
+                    model_file=str(path),
+                    session=runtime.open_session(path, [runtime.CPU], pixels=640 * 640),
+                )
                 for kind, path in ((zoo.SCRFD, pack.detector), (zoo.ArcFaceONNX, pack.recogniser))
             ]
         except InstantIDError as error:

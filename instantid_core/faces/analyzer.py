@@ -21,7 +21,16 @@ from ..images import Picture
 from ..memory import refuse_shortage
 from . import as_insightface
 from .cache import Hashed, PictureKey, RecentlyUsed, content_key
-from .detection import ALWAYS, Candidates, Pass, faces_of, further_passes, merge, run_pass
+from .detection import (
+    ALWAYS,
+    LARGEST_SIDE,
+    Candidates,
+    Pass,
+    faces_of,
+    further_passes,
+    merge,
+    run_pass,
+)
 from .onnx_signature import read_signature
 from .packs import FacePack
 from .recognisers import check_recogniser, file_sha256
@@ -31,6 +40,7 @@ from .runtime import AUTO, available_providers, import_package, open_session, wa
 THRESHOLD = 0.5  # insightface's own
 REMEMBERED = 16384  # passes, and embeddings: some 80 MB at most, a video of 3,000 frames
 OTHERS = 2  # recognisers besides its own
+CROP_PIXELS = 112 * 112  # of a recogniser's input: one aligned face
 
 Embedding = NDArray[np.float32]  # (512,), raw, not normalised
 
@@ -146,6 +156,7 @@ class FaceAnalyzer:
                 import_package("insightface.model_zoo").ArcFaceONNX,
                 path,
                 providers if session is None else session.get_providers(),
+                CROP_PIXELS,
             )
             other._embeddings = RecentlyUsed(REMEMBERED)
             other.models = {**self.models, "recognition": other._recogniser}
@@ -249,15 +260,16 @@ def open_analyzer(pack: FacePack, provider: str = "auto") -> FaceAnalyzer:
     zoo = import_package("insightface.model_zoo")
     with ThreadPoolExecutor(1) as side:  # reading 261 MB twice, once for the checksum
         checksum = side.submit(file_sha256, pack.recogniser)
-        detector = _open(zoo.SCRFD, pack.detector, providers)
-        recogniser = _open(zoo.ArcFaceONNX, pack.recogniser, providers)
+        detector = _open(zoo.SCRFD, pack.detector, providers, LARGEST_SIDE**2)
+        recogniser = _open(zoo.ArcFaceONNX, pack.recogniser, providers, CROP_PIXELS)
         check_recogniser(pack.recogniser, checksum.result())
     return FaceAnalyzer(detector, recogniser)
 
 
-def _open(model_type: Any, path: Path, providers: Sequence[str]) -> Any:
+def _open(model_type: Any, path: Path, providers: Sequence[str], pixels: int) -> Any:
+    """pixels: of the largest input."""
     try:
-        session = open_session(path, providers)
+        session = open_session(path, providers, pixels=pixels)
         return model_type(model_file=str(path), session=session)
     except Exception as error:
         refuse_shortage(error, f"open {path}")

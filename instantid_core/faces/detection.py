@@ -20,7 +20,7 @@ from ..images import Picture
 from ..keypoints import FacePoints
 from .cache import Hashed
 from .records import FoundFace
-from .runtime import import_package
+from .runtime import import_package, is_on_cpu
 
 STRIDE = 32  # the coarsest grid of the detector: canvases are multiples of it
 SCORE_FLOOR = 0.05  # below this nothing is kept, not even for the message about the best score
@@ -35,8 +35,8 @@ Array = NDArray[np.float32]
 class Pass:
     """One way to look at a picture.
 
-    extent: its long side in the detector's input, in pixels. margin: room around it, as a share
-    of the extent, on each side.
+    extent: its long side in the detector's input, in pixels; above the official size at most, as
+    no picture is enlarged for it. margin: room around it, as a share of the extent, on each side.
     """
 
     extent: int
@@ -51,6 +51,7 @@ OFFICIAL = Pass(640)
 ALWAYS = (OFFICIAL, Pass(256))
 SMALLER = (Pass(128), Pass(320, 0.5), Pass(160, 0.5))
 LARGER = (1280, 2560)
+LARGEST_SIDE = LARGER[-1]  # of the detector's input, in pixels
 WORTH_ENLARGING = 1.25  # a picture only this much larger than the official size gains nothing
 
 
@@ -59,8 +60,8 @@ def further_passes(width: int, height: int) -> tuple[Pass, ...]:
     longest = max(width, height)
     if longest < OFFICIAL.extent * WORTH_ENLARGING:
         return SMALLER
-    extents = dict.fromkeys(min(extent, longest) for extent in LARGER)
-    return (*SMALLER, *(Pass(extent) for extent in extents))
+    extents = LARGER[:1] if longest <= LARGER[0] else LARGER
+    return (*SMALLER, *map(Pass, extents))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,18 +95,29 @@ class Letterbox:
         return ((points - offset + 0.5) / scale - 0.5).astype(np.float32)
 
 
-def letterbox(width: int, height: int, look: Pass, static: tuple[int, int] | None) -> Letterbox:
+def letterbox(
+    width: int,
+    height: int,
+    look: Pass,
+    static: tuple[int, int] | None,
+    *,
+    squares: bool = True,
+) -> Letterbox:
     """Return how a picture of that size is laid into the detector's input.
 
-    static: width and height of a detector that takes only one size, else None.
+    static: width and height of a detector that takes only one size, else None. squares: whether the
+    input's size depends on the pass alone, so that no picture brings a new one; else the input of a
+    large pass is only as large as the picture needs.
     """
     extent = look.extent if static is None else min(look.extent, *static)
     ratio = extent / max(width, height)
+    if look.extent > OFFICIAL.extent:
+        ratio = min(ratio, 1.0)
     size = max(1, round(width * ratio)), max(1, round(height * ratio))
     room = round(extent * look.margin)
     if static is not None:
         canvas = static
-    elif extent > OFFICIAL.extent:  # only as much as the picture needs: large squares are slow
+    elif look.extent > OFFICIAL.extent and not squares:
         canvas = _whole_strides(size[0]), _whole_strides(size[1])
     else:
         side = _whole_strides(extent + 2 * room)
@@ -140,7 +152,9 @@ def run_pass(detector: Any, picture: Picture, look: Pass) -> Candidates:
     Raises WrongFileError for a detector that gives nonsense.
     """
     height, width = picture.shape[:2]
-    box = letterbox(width, height, look, detector.static_input_size)
+    # A new size costs a GPU memory and a search for algorithms; a CPU only pays for pixels.
+    squares = not is_on_cpu(getattr(detector, "session", None))
+    box = letterbox(width, height, look, detector.static_input_size, squares=squares)
     scores, boxes, points = detector.forward(lay_in(picture, box), SCORE_FLOOR)
     found = Candidates(
         boxes=box.to_picture(_stack(boxes, (2, 2))).reshape(-1, 4),

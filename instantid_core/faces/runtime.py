@@ -32,16 +32,13 @@ PROVIDERS = {
 }
 AUTO = "auto"
 
-# The detector runs at many sizes. CUDA would try every algorithm of cuDNN at each new one, and take
-# twice the memory that it needs, of which ComfyUI does not know; CoreML's compiled parts take one
-# size only.
-PROVIDER_OPTIONS = {
-    CUDA: {
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-    },
-    "CoreMLExecutionProvider": {"RequireStaticInputShapes": "1"},
-}
+# Of a session on CUDA, counted: its weights, which lie there twice while it is opened; for each
+# pixel of the largest input what the widest layers of SCRFD hold at once, 28 and 56 channels at a
+# quarter of the pixels in float32 (84 bytes), and the scratch of their convolutions, up to five
+# times that; and some room.
+WEIGHTS_TIMES = 2
+BYTES_PER_PIXEL = 512
+ROOM = 256 * 2**20
 
 REPAIR_GPU = "-m pip install --force-reinstall --no-deps onnxruntime-gpu"
 INSTALL = '-m pip install "insightface>=1.0.1" onnxruntime'
@@ -139,10 +136,43 @@ def is_installed(distribution: str) -> bool:
     return True
 
 
-def open_session(path: Path, providers: Sequence[str], session_type: Any = None) -> Any:
+def memory_bound(weights: int, pixels: int) -> int:
+    """Return how many bytes a session on CUDA may take.
+
+    weights: bytes of its file. pixels: of its largest input.
+    """
+    return WEIGHTS_TIMES * weights + BYTES_PER_PIXEL * pixels + ROOM
+
+
+def provider_options(provider: str, bound: int) -> dict[str, str]:
+    """Return what a provider is told. bound: bytes that it may take, see `memory_bound`.
+
+    The detector runs at several sizes. CUDA would try every algorithm of cuDNN at each new one, and
+    take twice the memory that it needs, without a limit and without ComfyUI knowing of it; CoreML's
+    compiled parts take one size only.
+    """
+    if provider == CUDA:
+        return {
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "arena_extend_strategy": "kSameAsRequested",
+            "gpu_mem_limit": str(bound),
+        }
+    return {"RequireStaticInputShapes": "1"} if provider == PROVIDERS["CoreML"] else {}
+
+
+def is_on_cpu(session: Any) -> bool:
+    """Say whether a session runs on the CPU alone; one that cannot tell does not."""
+    ask = getattr(session, "get_providers", None)
+    return ask is not None and list(ask()) == [CPU]
+
+
+def open_session(
+    path: Path, providers: Sequence[str], session_type: Any = None, *, pixels: int
+) -> Any:
     """Open an ONNX file on the first of `providers` that works.
 
     path: the .onnx file. providers: names, CPU last. session_type: InferenceSession unless told.
+    pixels: of the largest input it will get, which bounds the memory it may take on CUDA.
 
     A provider that fails while the session is made is left, with one log line, for the CPU.
     """
@@ -151,21 +181,24 @@ def open_session(path: Path, providers: Sequence[str], session_type: Any = None)
     if CUDA in providers:
         _preload_cuda(onnxruntime)
     try:
-        session = _open(onnxruntime, session_type, path, providers)
+        session = _open(onnxruntime, session_type, path, providers, pixels)
     except Exception as error:
         if list(providers) == [CPU]:
             raise
         _log_fallback(path, providers, f"{type(error).__name__}: {error}")
-        return _open(onnxruntime, session_type, path, [CPU])
+        return _open(onnxruntime, session_type, path, [CPU], pixels)
     if session.get_providers()[0] != providers[0]:
         _log_fallback(path, providers, f"it opened with {', '.join(session.get_providers())}")
     return session
 
 
-def _open(onnxruntime: Any, session_type: Any, path: Path, providers: Sequence[str]) -> Any:
+def _open(
+    onnxruntime: Any, session_type: Any, path: Path, providers: Sequence[str], pixels: int
+) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: it warns at every size the detector runs at
-    asked = [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
+    bound = memory_bound(path.stat().st_size, pixels)
+    asked = [(name, provider_options(name, bound)) for name in providers]
     with hushed() as said:
         session = session_type(str(path), sess_options=options, providers=asked)
     if said.getvalue():

@@ -18,6 +18,7 @@ from ..weighting import Adding
 from . import rows as row_tags
 from . import sampling
 from .adapter_run import AdapterRun, CallMask
+from .resident import KV
 
 Attention = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]
 
@@ -56,7 +57,7 @@ def _composed(
         here = tuple(part for term in terms if (part := term.in_slot(position)) is not None)
         if here:
             before = attn2.get(slot, replaced.get("attn2", {}).get(slot[:2]))
-            attn2[tuple(slot)] = SlotAttention(before, here)
+            attn2[tuple(slot)] = SlotAttention(before, here, len(rows.roles))
     return {**options, "patches_replace": {**replaced, "attn2": attn2}}
 
 
@@ -64,20 +65,21 @@ def _composed(
 class SlotTerm:
     """What one term adds to one slot in one call.
 
-    sides: (U,2,N,C) K and V. rows: (B,) the side of each row of the batch. keeps_length: whether
-    its share is brought to the length of the text's.
+    kv: K and V, (R,N,C) each. keeps_length: whether its share is brought to the length of the
+    text's.
     """
 
-    sides: Tensor
-    rows: Tensor
+    kv: KV
     weight: float
     mask: CallMask | None
     keeps_length: bool
 
-    def kv(self, repeats: int) -> Tensor:
-        """(B*repeats,2,N,C): K and V of each row."""
-        kv = self.sides.index_select(0, self.rows)
-        return kv if repeats == 1 else kv.repeat(repeats, 1, 1, 1)
+    def repeated(self, repeats: int) -> KV:
+        """(R*repeats,N,C) each: K and V where the rows of the call are there so often."""
+        if repeats == 1:
+            return self.kv
+        k, v = self.kv
+        return k.repeat(repeats, 1, 1), v.repeat(repeats, 1, 1)
 
     def laid(self, q: Tensor, activations: Sequence[int] | None, repeats: int) -> LaidMask | None:
         """Return the mask on a layer's queries (B*repeats,n,C); None is everywhere."""
@@ -93,8 +95,7 @@ class SlotTerm:
 class OpenTerm:
     """What one term adds to one call. slots: K and V of each slot; weight: with the curve's."""
 
-    slots: Sequence[Tensor]
-    rows: Tensor
+    slots: Sequence[KV]
     weight: float
     slot_factors: Sequence[float]
     mask: CallMask | None
@@ -105,7 +106,7 @@ class OpenTerm:
         weight = self.weight * self.slot_factors[position]
         if weight == 0.0:
             return None
-        return SlotTerm(self.slots[position], self.rows, weight, self.mask, self.keeps_length)
+        return SlotTerm(self.slots[position], weight, self.mask, self.keeps_length)
 
 
 def _open_terms(
@@ -116,12 +117,11 @@ def _open_terms(
     if not at_work:
         return []
     resident = run.resident(x.device, x.dtype)
-    sides = resident.rows(run.sides(rows))
+    sides = run.sides(rows)
     masks = run.call_masks(rows, x, noise_level)
     return [
         OpenTerm(
-            resident.slots[i],
-            sides[i],
+            resident.kv(i, sides[i]),
             run.weight(i, noise_level),
             run.terms[i].slot_factors,
             masks[i],
@@ -133,10 +133,14 @@ def _open_terms(
 
 @dataclass(frozen=True, eq=False)
 class SlotAttention:
-    """The cross-attention of one slot: what was there before, plus the identities."""
+    """The cross-attention of one slot: what was there before, plus the identities.
+
+    rows: how many the call has.
+    """
 
     before: Attention | None
     terms: tuple[SlotTerm, ...]
+    rows: int
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
         """q (B,n,C), k and v (B,N,C) of the text -> (B,n,C), before to_out."""
@@ -152,7 +156,7 @@ class SlotAttention:
         """Return what the text gave, `out`, plus the identities; in_place: it may be written."""
         activations = extra_options.get("activations_shape")
         attention = functools.partial(attend_exactly, extra_options=extra_options)
-        repeats = _repeats(q, self.terms[0].rows)
+        repeats = _repeats(q, self.rows)
         text = out if any(term.keeps_length for term in self.terms) else None
         if text is not None and len(self.terms) > 1:
             in_place = False  # its length is asked for again
@@ -160,7 +164,7 @@ class SlotAttention:
             added = add_identity(
                 out,
                 q,
-                term.kv(repeats),
+                *term.repeated(repeats),
                 term.weight,
                 term.laid(q, activations, repeats),
                 attention,
@@ -172,13 +176,13 @@ class SlotAttention:
         return out
 
 
-def _repeats(q: Tensor, rows: Tensor) -> int:
+def _repeats(q: Tensor, rows: int) -> int:
     """Return how often another pack repeats the call's rows inside attention."""
-    repeats, rest = divmod(q.shape[0], rows.shape[0])
+    repeats, rest = divmod(q.shape[0], rows)
     if rest or repeats == 0:
         raise WrongInputError(
             f"Another node hands {q.shape[0]} rows to a cross-attention layer in a call of "
-            f"{rows.shape[0]}, so InstantID cannot tell which of them is whose. Attention-couple "
+            f"{rows}, so InstantID cannot tell which of them is whose. Attention-couple "
             "nodes do that: use ComfyUI's own regional prompts (Conditioning Set Mask) instead, "
             "with Set Person of Conditioning."
         )

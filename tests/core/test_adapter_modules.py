@@ -66,12 +66,12 @@ def test_the_flat_layout_is_slot_after_slot_first_k_then_v() -> None:
 def test_the_identity_is_added_weighted_and_masked(in_place: bool, masked: bool) -> None:
     generator = torch.Generator().manual_seed(2)
     text, q = (torch.randn(2, 9, 8, generator=generator) for _ in range(2))
-    kv = torch.randn(2, 2, 4, 8, generator=generator)
+    k, v = torch.randn(2, 2, 4, 8, generator=generator)
     mask = torch.rand(1, 9, 1, generator=generator) if masked else None
     laid = None if mask is None else masks.cut_to_box(mask.view(1, 3, 3))
     before = text.clone()
-    out = add_identity(text, q, kv, 0.7, laid, scaled_dot_product_attention, in_place=in_place)
-    share = torch.softmax(q @ kv[:, 0].mT / 8**0.5, dim=-1) @ kv[:, 1]
+    out = add_identity(text, q, k, v, 0.7, laid, scaled_dot_product_attention, in_place=in_place)
+    share = torch.softmax(q @ k.mT / 8**0.5, dim=-1) @ v
     wanted = before + 0.7 * share * (1.0 if mask is None else mask)
     torch.testing.assert_close(out, wanted)
     assert torch.equal(text, before) != in_place
@@ -81,7 +81,7 @@ def test_the_identity_is_added_weighted_and_masked(in_place: bool, masked: bool)
 def test_the_identity_is_computed_for_the_cells_of_its_mask_only(in_place: bool) -> None:
     generator = torch.Generator().manual_seed(3)
     text, q = (torch.randn(2, 20, 8, generator=generator) for _ in range(2))
-    kv = torch.randn(2, 2, 4, 8, generator=generator)
+    k, v = torch.randn(2, 2, 4, 8, generator=generator)
     mask = torch.zeros(2, 4, 5, 1)
     mask[0, 1, 1:3], mask[1, 2, 2:4] = 0.5, 1.0  # together a box of 2 by 3 cells
     asked: list[torch.Size] = []
@@ -92,13 +92,29 @@ def test_the_identity_is_computed_for_the_cells_of_its_mask_only(in_place: bool)
 
     before = text.clone()
     laid = masks.cut_to_box(mask[..., 0])
-    out = add_identity(text, q, kv, 0.7, laid, attend, in_place=in_place)
-    share = scaled_dot_product_attention(q, *kv.unbind(1))
+    out = add_identity(text, q, k, v, 0.7, laid, attend, in_place=in_place)
+    share = scaled_dot_product_attention(q, k, v)
     torch.testing.assert_close(out, before + 0.7 * share * mask.flatten(1, 2))
     assert asked == [(2, 6, 8)]
     empty = masks.cut_to_box(torch.zeros(1, 4, 5))
-    assert torch.equal(add_identity(out, q, kv, 0.7, empty, attend, in_place=False), out)
+    assert torch.equal(add_identity(out, q, k, v, 0.7, empty, attend, in_place=False), out)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_rows_in_a_row_that_share_a_side_get_what_they_get_alone(masked: bool) -> None:
+    generator = torch.Generator().manual_seed(4)
+    text, q = (torch.randn(6, 20, 8, generator=generator) for _ in range(2))
+    k, v = torch.randn(2, 2, 4, 8, generator=generator)
+    mask = torch.zeros(6, 4, 5)
+    mask[:, 1:3, 2:] = torch.rand(6, 2, 3, generator=generator)
+    laid = masks.cut_to_box(mask) if masked else None
+    attend = scaled_dot_product_attention
+    shared = add_identity(text, q, k, v, 0.7, laid, attend, in_place=False)
+    each = (x.repeat_interleave(3, dim=0) for x in (k, v))
+    torch.testing.assert_close(
+        shared, add_identity(text, q, *each, 0.7, laid, attend, in_place=False)
+    )
 
 
 @pytest.mark.parametrize(

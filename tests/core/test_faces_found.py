@@ -145,8 +145,9 @@ def test_faces_come_largest_first(analyzer: FaceAnalyzer) -> None:
 
 @pytest.mark.parametrize("width", [1, 31, 640, 641, 1333, 6000])
 @pytest.mark.parametrize("look", [*ALWAYS, Pass(320, 0.5), Pass(1280), Pass(2560)])
-def test_the_way_into_the_detector_and_back_is_exact(width: int, look: Pass) -> None:
-    box = letterbox(width, 886, look, None)
+@pytest.mark.parametrize("squares", [True, False])
+def test_the_way_into_the_detector_and_back_is_exact(width: int, look: Pass, squares: bool) -> None:
+    box = letterbox(width, 886, look, None, squares=squares)
     middle = np.array([[(box.size[0] - 1) / 2, (box.size[1] - 1) / 2]], np.float32) + box.offset
     assert box.to_picture(middle.astype(np.float32))[0] == pytest.approx(
         [(width - 1) / 2, 442.5], abs=2e-3

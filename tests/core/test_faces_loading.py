@@ -180,9 +180,9 @@ def test_only_the_detector_and_the_recogniser_are_opened(
     opened: list[str] = []
     real = runtime.open_session
 
-    def watch(path: Path, *rest: Any) -> Any:
+    def watch(path: Path, *rest: Any, **named: Any) -> Any:
         opened.append(path.name)
-        return real(path, *rest)
+        return real(path, *rest, **named)
 
     monkeypatch.setattr("faithful_instantid.instantid_core.faces.analyzer.open_session", watch)
     open_analyzer(find_pack("antelopev2", [tmp_path]))
@@ -308,7 +308,7 @@ def test_a_provider_that_fails_at_session_creation_falls_back_with_one_log_line(
     if session_type is None:
         caplog.set_level(logging.WARNING)
     path = pack_files / "scrfd_10g_bnkps.onnx"
-    session = runtime.open_session(path, [CUDA, CPU], session_type)
+    session = runtime.open_session(path, [CUDA, CPU], session_type, pixels=4)
     assert session.get_providers() == [CPU]
     (line,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert line.startswith(f"scrfd_10g_bnkps.onnx does not work with {CUDA} (")
@@ -323,12 +323,35 @@ class Asked(onnxruntime.InferenceSession):
         self.asked = providers
 
 
-def test_on_cuda_no_algorithms_are_tried_out_and_no_memory_is_taken_in_advance(
-    pack_files: Path,
+def test_on_cuda_no_algorithms_are_tried_out_and_memory_is_taken_as_needed_within_a_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pack_files: Path
 ) -> None:
-    session = runtime.open_session(pack_files / "scrfd_10g_bnkps.onnx", [CUDA, CPU], Asked)
-    options = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
-    assert session.asked == [(CUDA, options), (CPU, {})]
+    shutil.copytree(pack_files, tmp_path / "antelopev2")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Asked)
+    models = open_analyzer(find_pack("antelopev2", [tmp_path]), "CUDA").models
+    largest = {"detection": 2560 * 2560, "recognition": 112 * 112}
+    for name, pixels in largest.items():
+        weights = Path(models[name].model_file).stat().st_size
+        bound = runtime.memory_bound(weights, pixels)
+        options = {
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "arena_extend_strategy": "kSameAsRequested",
+            "gpu_mem_limit": str(bound),
+        }
+        assert models[name].session.asked == [(CUDA, options), (CPU, {})]
+
+
+def test_the_bound_of_memory_on_cuda_is_counted_from_weights_and_pixels() -> None:
+    mib = 2**20
+    empty = runtime.memory_bound(0, 0)
+    assert runtime.memory_bound(10 * mib, 0) - empty == 20 * mib
+    assert runtime.memory_bound(0, 1000) - empty == 512 * 1000
+    # antelopev2's own files, at the largest input of each: within a card of 8 GB together.
+    detector = runtime.memory_bound(16_923_827, 2560 * 2560)
+    recogniser = runtime.memory_bound(260_665_334, 112 * 112)
+    assert 3 * 2**30 < detector < 4 * 2**30
+    assert 500 * mib < recogniser < 800 * mib
 
 
 # What onnxruntime prints.
@@ -349,6 +372,6 @@ class Prints(onnxruntime.InferenceSession):
 def test_what_other_threads_print_while_a_model_is_opened_is_not_swallowed(
     capsys: pytest.CaptureFixture[str], pack_files: Path
 ) -> None:
-    runtime.open_session(pack_files / "scrfd_10g_bnkps.onnx", [CPU], Prints)
+    runtime.open_session(pack_files / "scrfd_10g_bnkps.onnx", [CPU], Prints, pixels=4)
     sys.stdout.write("afterwards\n")
     assert capsys.readouterr().out == "of another thread\nafterwards\n"

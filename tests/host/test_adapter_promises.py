@@ -289,13 +289,13 @@ def test_what_another_pack_gives_is_not_written_to_where_a_mask_leaves_a_layer_o
     fine[0, 1, 1] = 1.0
     half[0, :, :64] = 1.0
     view = View((16, 16), (Rectangle(0, 0, 16, 16),) * 2, (0, 0))
-    sides = torch.randn(2, 2, 16, 64, generator=torch.Generator().manual_seed(0))
+    k, v = torch.randn(2, 2, 16, 64, generator=torch.Generator().manual_seed(0))
     terms = tuple(
-        SlotTerm(sides, torch.tensor([0, 1]), 0.8, CallMask(MaskLayout(mask), 0, view, {}), False)
+        SlotTerm((k, v), 0.8, CallMask(MaskLayout(mask), 0, view, {}), False)
         for mask in (fine, half)
     )
     lent = torch.ones(2, 64, 64)
-    slot = SlotAttention(lambda *_: lent, terms)
+    slot = SlotAttention(lambda *_: lent, terms, 2)
     q = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(1))
     extra = {"n_heads": 2, "attn_precision": None, "activations_shape": [2, 64, 8, 8]}
     out = slot(q, q, q, extra)
