@@ -4,24 +4,23 @@
 
 Runs the basic workflow with the tiny stand-in models in a real ComfyUI server and looks into it
 early and late: the pack's objects and bytes, all tensors, and the server's memory. Prints a table,
-and exits with 1 and a sentence for each figure that grew. Linux only.
+and exits with 1 and a sentence for each figure that grew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import env
 from comfy_server import Server, serve
 from full_size import graph, limits, measure
+from full_size.report import markdown
 
 WORKFLOW = env.ROOT / "example_workflows" / "api" / "instantid_basic.json"
 SIZE = 64  # pixels: what leaks does so at every size, and small ones are quick
@@ -39,14 +38,14 @@ class Look:
     memory: int
 
 
-# How much more the late looks may find. Objects and bytes of the pack: nothing that a step or a
-# picture adds stays under these after hundreds of them. Memory: the allocator's own noise.
-ALLOWED = Look(objects=40, held=MIB // 4, tensors=4 * MIB, memory=48 * MIB)
-NAMES = {
-    "objects": "objects of the pack",
-    "held": "bytes held by the pack",
-    "tensors": "bytes of all tensors",
-    "memory": "bytes of the server's own memory",
+# Each figure's name, and how much more of it the late looks may find. Objects and bytes of the
+# pack: nothing that a step or a picture adds stays under these after hundreds of them. Memory: the
+# allocator's own noise.
+FIGURES = {
+    "objects": ("objects of the pack", 40),
+    "held": ("bytes held by the pack", MIB // 4),
+    "tensors": ("bytes of all tensors", 4 * MIB),
+    "memory": ("bytes of the server's own memory", 48 * MIB),
 }
 
 
@@ -61,18 +60,18 @@ def look(server: Server) -> Look:
 
 
 def lowest(looks: Sequence[Look]) -> Look:
-    return Look(*(min(getattr(one, name) for one in looks) for name in NAMES))
+    return Look(*(min(getattr(one, name) for one in looks) for name in FIGURES))
 
 
 def growth(early: Look, late: Look) -> list[str]:
     """Return a sentence for every figure that grew by more than is allowed."""
     found: list[str] = []
-    for name, text in NAMES.items():
+    for name, (text, allowed) in FIGURES.items():
         before, after = getattr(early, name), getattr(late, name)
-        if after - before > getattr(ALLOWED, name):
+        if after - before > allowed:
             found.append(
-                f"{text} grew from {before:,} to {after:,}; {getattr(ALLOWED, name):,} more would "
-                "have been allowed"
+                f"{text} grew from {before:,} to {after:,}; {allowed:,} more would have been "
+                "allowed"
             )
     return found
 
@@ -113,9 +112,8 @@ def over_runs(server: Server, runs: int) -> tuple[Look, Look]:
 
 
 def table(rows: Sequence[tuple[str, Look]]) -> str:
-    lines = [("When", *NAMES.values()), ("---",) * (1 + len(NAMES))]
-    lines += [(when, *(f"{getattr(seen, name):,}" for name in NAMES)) for when, seen in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    head = ("When", *(text for text, _ in FIGURES.values()))
+    return markdown(head, [(when, *(f"{n:,}" for n in astuple(seen))) for when, seen in rows])
 
 
 def run(comfyui: Path, steps: int, runs: int) -> int:
@@ -150,16 +148,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--runs", type=int, default=50)
     options = parser.parse_args()
-    environment = env.chosen(options)
-    if not env_is(environment):
-        here = [str(environment.python), __file__, *sys.argv[1:]]
-        raise SystemExit(subprocess.run(here).returncode)
-    raise SystemExit(run(environment.comfyui, options.steps, options.runs))
-
-
-def env_is(environment: Any) -> bool:
-    """Whether this process runs in the environment already."""
-    return Path(sys.prefix).resolve() == environment.python.parent.parent.resolve()
+    raise SystemExit(run(env.inside(options).comfyui, options.steps, options.runs))
 
 
 if __name__ == "__main__":
