@@ -286,6 +286,13 @@ def _link(place: Path, target: Path | None) -> None:
         place.symlink_to(target.resolve(), target_is_directory=True)
 
 
+def has_gpu() -> bool:
+    """Whether torch finds a GPU that it can use; where it does not, ComfyUI needs `--cpu`."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
