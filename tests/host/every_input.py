@@ -17,7 +17,7 @@ from faithful_instantid.instantid_core.host.people import (
     carry_person,
 )
 
-from . import finish_inputs
+from . import finish_inputs, video_inputs
 from .input_world import Blind, Case, Inputs, NodeCases, given, of, posed
 from .node_cores import (
     adapter_on,
@@ -273,6 +273,7 @@ NODES: dict[str, NodeCases] = {
             "weight_curve": Case(of("curve")),
             "fit": Case("pad", given(face_embeds=of("people"))),
             "adding": Case("keep length"),
+            "frame_weights": Case(of("halved")),
         },
         of_model,
     ),
@@ -296,6 +297,7 @@ NODES: dict[str, NodeCases] = {
             "one_by_one": Case(True, given(face_embeds=of("masked_people"))),
             "middle": Case(of("other_positive")),
             "every": Case(2),
+            "frame_weights": Case(of("halved")),
         },
         of_conditioning,
     ),
@@ -327,6 +329,7 @@ NODES: dict[str, NodeCases] = {
             "adding": Case("keep length"),
             "region_curve": Case(of("curve"), given(region_padding=0.4)),
             "preset": Case("more alike"),
+            "frame_weights": Case(of("halved")),
         },
         of_both,
     ),
@@ -410,4 +413,5 @@ NODES: dict[str, NodeCases] = {
         of_conditioning,
     ),
     **finish_inputs.NODES,
+    **video_inputs.NODES,
 }  # fmt: skip

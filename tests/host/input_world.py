@@ -19,6 +19,7 @@ from faithful_instantid.instantid_core.faces import FaceAnalyzer, FoundFace
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import references_of
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face, transform
+from faithful_instantid.instantid_core.frame_weights import FrameWeights
 from faithful_instantid.instantid_core.host.faces import encode_references
 from faithful_instantid.instantid_core.host.hints import DrawnHint
 from faithful_instantid.instantid_core.host.people import (
@@ -138,6 +139,7 @@ class World:
         self.masked_people = self.crowd(Outline(), self.left, self.right)
         self.layers = LayerWeights.of_parts(0.2, 0.5, 0.9)
         self.curve = parse_curve("0:0.3, 1:0.3")
+        self.halved = FrameWeights(((0, 0.5),))
         self.drawing = DrawnHint(self.face, Fit.CROP).at(64, 96).movedim(1, -1)
         self.references = references_of(self.other_group, 2.0, LEFT)
 

@@ -143,6 +143,7 @@ def both_on(world: World, **i: Any) -> Any:
     window = {"start_percent": i["start_percent"], "end_percent": i["end_percent"]}
     values = Preset(i["weight"], i["strength"], Adding(i.get("adding", "plain")))
     values = PRESETS.get(i.get("preset", "as set"), values)
+    window["frame_weights"] = i.get("frame_weights")
     model = host.apply_adapter(
         i["model"], who, weight=values.weight, adding=values.adding, region_curve=opening,
         mask=mask, fit=fit, **window,
