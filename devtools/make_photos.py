@@ -5,7 +5,7 @@
 Two portraits in the public domain, of two people, and both side by side as a pose photo. The first
 is in scikit-image (`data.astronaut`: Eileen Collins, NASA); the second, to be named, in matplotlib
 (`sample_data/grace_hopper.jpg`: Grace Hopper, US Navy). The landscape and the depth map of the
-first portrait are drawn.
+first portrait are drawn. The film is the first portrait, moved about.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import skimage.data
@@ -27,6 +28,7 @@ FACES = {  # left, top, right, bottom of what is kept, in pixels of the source
     WOMAN: (66, 0, 366, 300),
     OFFICER: (106, 0, 466, 360),
 }
+FILM, FRAMES, RATE = "instantid-example-film.mp4", 12, 8  # frames a second
 SIDE = 768
 HALF = (608, 832)  # of the photo of two
 
@@ -104,6 +106,20 @@ def stroked(picture: NDArray[np.float64], rng: np.random.Generator) -> Image.Ima
     return Image.fromarray(out)
 
 
+def write_film(portrait: Image.Image, path: Path) -> None:
+    """Write a portrait that sways and nods; what it leaves at the edges is mirrored."""
+    picture = np.asarray(portrait)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("h264", rate=RATE, options={"crf": "26", "preset": "veryslow"})
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuv420p"
+        for turn in np.linspace(0, 2 * np.pi, FRAMES):
+            shift = np.array([[1, 0, 70 * np.sin(turn + 0.6)], [0, 1, 18 * np.sin(2 * turn)]])
+            moved = cv2.warpAffine(picture, shift, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24")))
+        container.mux(stream.encode())
+
+
 def main() -> None:
     made = portraits(Path(sys.argv[1]))
     made[TWO] = side_by_side(made[WOMAN], made[OFFICER])
@@ -111,6 +127,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, picture in made.items():
         picture.save(FOLDER / name, quality=86)
+    write_film(made[WOMAN], FOLDER / FILM)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ LINK_NAME = "faithful_instantid_template"  # in a workflow's `extra`: its name i
 
 
 def lay_out_photos() -> None:
-    """Copy the photos of the examples into ComfyUI's input folder, where they are missing.
+    """Copy the photos and the film of the examples into ComfyUI's input folder, where they are missing.
 
     A file of the same name is left as it is. Where the folder cannot be written to, the log says
     so, and the examples ask for a photo instead.
     """
     target = Path(folder_paths.get_input_directory())
-    for photo in sorted(PHOTOS.glob("*.jpg")):
+    for photo in sorted([*PHOTOS.glob("*.jpg"), *PHOTOS.glob("*.mp4")]):
         place = target / photo.name
         if place.exists():
             continue

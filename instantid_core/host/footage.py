@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from comfy_api.input import VideoInput
+from comfy_api.latest import Input
 from torch import Tensor
 
 from .. import checks
@@ -23,7 +23,7 @@ def footage_of(found: Any) -> Footage:
     """
     if isinstance(found, Tensor):
         return _Batch(found)
-    if not isinstance(found, VideoInput):
+    if not isinstance(found, Input.Video):
         raise WrongInputError(
             f"`video` is {checks.kind_of(found)}; wanted an IMAGE or a VIDEO. Connect Load Video, "
             "or pictures."
@@ -34,9 +34,9 @@ def footage_of(found: Any) -> Footage:
     return _File(found, *window)
 
 
-def _lies_in_a_file(video: VideoInput) -> bool:
+def _lies_in_a_file(video: Input.Video) -> bool:
     """Whether there is a file to read: a video made of pictures would be encoded anew for it."""
-    return type(video).get_stream_source is not VideoInput.get_stream_source
+    return type(video).get_stream_source is not Input.Video.get_stream_source
 
 
 def _tells_its_window(video: Any) -> bool:
