@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from faithful_instantid.devtools.benchmarks import cases, gpu, models, people_share, timing
+from faithful_instantid.devtools.benchmarks import (
+    cases,
+    gpu,
+    gpu_cases,
+    models,
+    people_share,
+    timing,
+)
 
 SIZE = 64
 SETTINGS = cases.Settings(sizes=[SIZE], rounds=1)
@@ -63,6 +70,18 @@ def test_launches_and_waits_are_counted_by_the_names_of_the_driver_s_functions()
     assert gpu.count(events, gpu.WAITS) == 0
     text = gpu.table("title", {"512x512": {"bare UNet": gpu.Costs(107, 2, 3 << 30)}})
     assert "| 512x512 | bare UNet | 107 | 2 | 3.00 GiB |" in text
+
+
+@pytest.mark.parametrize("rows", [gpu_cases.calls, gpu_cases.frames])
+def test_the_rows_of_a_gpu_s_own_bench_are_timed_on_pictures_that_are_not_square(
+    made: models.Models, rows: Any
+) -> None:
+    size = (64, 96)
+    row = next(rows(made, (size,) if rows is gpu_cases.calls else size))
+    timings = cases.measure(made, row, SETTINGS)
+    assert timings.base == "bare UNet" and "64x96" in row[0]
+    assert len(timings.seconds) == (6 if rows is gpu_cases.calls else 3)
+    assert set(gpu.peaks(made, row).values()) == {0}  # there is no GPU to ask
 
 
 def test_rows_do_not_grow_with_people_as_they_do_in_the_chained_recipe(
