@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import env
+from comfy_server import has_gpu
 from make_standins import PACKAGE, checkout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,12 +56,12 @@ COMFYUI_ARGUMENTS = ("--use-pytorch-cross-attention",)
 
 
 def start_comfyui(comfyui: Path, cpu: bool) -> None:
-    """Make ComfyUI importable, with its arguments parsed."""
+    """Make ComfyUI importable, with its arguments parsed; on the CPU where there is no GPU."""
     if not (comfyui / "main.py").is_file():
         raise SystemExit(f"{comfyui} is not a ComfyUI tree: it has no main.py.")
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
     sys.path.insert(0, str(comfyui))
-    sys.argv = [sys.argv[0], *COMFYUI_ARGUMENTS, *(["--cpu"] if cpu else [])]
+    sys.argv = [sys.argv[0], *COMFYUI_ARGUMENTS, *([] if has_gpu() and not cpu else ["--cpu"])]
     options = importlib.import_module("comfy.options")
     options.enable_args_parsing()
     importlib.import_module("comfy.model_management")  # reads the arguments now

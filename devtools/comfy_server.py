@@ -10,6 +10,7 @@ linked into its custom_nodes, the stand-in models into its models, and nothing e
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -54,14 +55,20 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Result:
-    """One prompt that went through: outputs and pictures by node id, and which nodes ran.
+    """One prompt that went through: outputs and pictures by node id.
 
-    texts: the last text that each node's id was given to show, for the client that queued it.
+    seconds: of each node that ran, by its id, in their order. texts: the last text that each node's
+    id was given to show, for the client that queued it.
     """
 
     outputs: dict[str, dict[str, Any]]
-    ran: tuple[str, ...]
+    seconds: dict[str, float]
     texts: dict[str, str]
+
+    @property
+    def ran(self) -> tuple[str, ...]:
+        """Ids of the nodes that ran, in order."""
+        return tuple(self.seconds)
 
     def images(self, node: str) -> list[dict[str, str]]:
         """Return the server's names of the pictures that a node saved or previewed."""
@@ -137,11 +144,11 @@ class Server:
         connection = websocket.create_connection(address, timeout=seconds)
         try:
             prompt_id = self.queue(prompt)
-            ran, texts = _follow(connection, prompt_id, progress, time.monotonic() + seconds)
+            seconds_of, texts = _follow(connection, prompt_id, progress, time.monotonic() + seconds)
         finally:
             connection.close()
         history = self.get(f"/history/{prompt_id}")[prompt_id]
-        return Result(history["outputs"], ran, texts)
+        return Result(history["outputs"], seconds_of, texts)
 
     def fetch(self, image: dict[str, str]) -> bytes:
         """Return the bytes of a picture named by a node's output."""
@@ -279,6 +286,13 @@ def _link(place: Path, target: Path | None) -> None:
         place.symlink_to(target.resolve(), target_is_directory=True)
 
 
+def has_gpu() -> bool:
+    """Whether torch finds a GPU that it can use; where it does not, ComfyUI needs `--cpu`."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -320,12 +334,12 @@ def _wait_until_it_answers(server: Server) -> None:
 
 def _follow(
     connection: Any, prompt_id: str, progress: Progress | None, end: float
-) -> tuple[tuple[str, ...], dict[str, str]]:
+) -> tuple[dict[str, float], dict[str, str]]:
     """Read the websocket until the prompt ends.
 
-    Returns the ids of the nodes that ran, in order, and the last text of each node that has one.
+    Returns the seconds of the nodes that ran, in order, and the last text of each that has one.
     """
-    ran: list[str] = []
+    began: list[tuple[str, float]] = []
     texts: dict[str, str] = {}
     while True:
         connection.settimeout(max(0.1, end - time.monotonic()))
@@ -344,9 +358,10 @@ def _follow(
         if kind == "progress" and progress is not None:
             progress(str(data.get("node")), data["value"], data["max"])
         if kind == "executing":
+            began.append((data["node"], time.perf_counter()))
             if data["node"] is None:
-                return tuple(ran), texts
-            ran.append(data["node"])
+                pairs = itertools.pairwise(began)
+                return {node: end - start for (node, start), (_, end) in pairs}, texts
 
 
 def _shown_text(message: bytes) -> dict[str, str]:

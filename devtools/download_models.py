@@ -1,10 +1,10 @@
 """Download the files InstantID needs into the right folders of a ComfyUI, after asking.
 
-    python3 devtools/download_models.py PATH_OF_COMFYUI [--yes]
+    PYTHON devtools/download_models.py PATH_OF_COMFYUI [--yes]
 
 Lists what is missing, with sizes and licences, and asks before anything is fetched. A download that
 broke off is taken up where it stopped; a file gets its final name only when its size and sha256 are
-the published ones. Needs nothing but Python.
+the published ones. PYTHON is the one that runs ComfyUI: huggingface_hub, which fetches, is in it.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ from __future__ import annotations
 import argparse
 import errno
 import hashlib
-import http.client
 import shutil
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 BLOCK = 1 << 20
-TRIES = 5
 INSTANTID = "https://huggingface.co/InstantX/InstantID/resolve/main"
 # A copy of antelopev2's files: insightface itself offers them as an archive on Google Drive only.
 ANTELOPE = "https://huggingface.co/DIAMONIK7777/antelopev2/resolve/main"
@@ -136,96 +130,29 @@ def check_space(
         )
 
 
-class Progress:
-    """One line on stderr: share, amounts and speed; every tenth when it is no terminal."""
+def receive(file: ModelFile, part: Path) -> None:
+    """Fetch what is missing of a file into its partial file; broken connections are taken up again.
 
-    def __init__(self, file: ModelFile, there: int) -> None:
-        self.file = file
-        self.first = there
-        self.started = time.monotonic()
-        self.shown = -1
-
-    def show(self, there: int) -> None:
-        percent = 100 * there // self.file.size
-        step = percent if sys.stderr.isatty() else percent // 10
-        if step == self.shown:
-            return
-        self.shown = step
-        speed = (there - self.first) / max(time.monotonic() - self.started, 1e-3)
-        line = (
-            f"  {percent:3d} %  {readable(there)} of {readable(self.file.size)}"
-            f"  {readable(speed)}/s "
-        )
-        end = "\r" if sys.stderr.isatty() and there < self.file.size else "\n"
-        print(line, end=end, file=sys.stderr, flush=True)
-
-
-def open_from(url: str, there: int, timeout: float) -> tuple[http.client.HTTPResponse, int]:
-    """Ask for `url` from byte `there` on; return the answer and the byte it really begins at.
-
-    A server that knows no ranges answers with the whole file, which then begins at 0.
+    Whatever huggingface_hub or its HTTP library raises goes through; they differ by version.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "faithful-instantid"})
-    if there:
-        request.add_header("Range", f"bytes={there}-")
-    response = urllib.request.urlopen(request, timeout=timeout)
-    return response, there if response.status == 206 else 0
+    try:
+        from huggingface_hub.file_download import http_get
+    except ImportError as error:
+        raise DownloadError(
+            f"{sys.executable} has no huggingface_hub. Run this with the Python that runs ComfyUI, "
+            f"or install it: {sys.executable} -m pip install huggingface_hub"
+        ) from error
+    with part.open("ab") as output:
+        http_get(
+            file.url,
+            output,
+            resume_size=output.tell(),
+            expected_size=file.size,
+            displayed_filename=Path(file.path).name,
+        )
 
 
-def receive(file: ModelFile, target: Path, timeout: float) -> None:
-    """Fetch what is missing of a file into its partial file, until the server ends the answer."""
-    part = partial(target)
-    response, begin = open_from(file.url, bytes_there(part), timeout)
-    with response, part.open("r+b" if begin else "wb") as output:
-        output.seek(begin)
-        progress = Progress(file, begin)
-        copy_blocks(response, output, progress)
-
-
-def copy_blocks(response: IO[bytes], output: IO[bytes], progress: Progress) -> None:
-    there = output.tell()
-    while there <= progress.file.size and (block := response.read(BLOCK)):
-        output.write(block)
-        there += len(block)
-        progress.show(there)
-
-
-def receive_with_retries(file: ModelFile, target: Path, timeout: float, pause: float) -> None:
-    """Fetch a file; a broken connection is taken up again, up to TRIES times."""
-    part = partial(target)
-    reason = ""
-    for attempt in range(TRIES):
-        if attempt:
-            say(f"  {reason}; going on at {readable(bytes_there(part))}")
-            time.sleep(pause * attempt)
-        try:
-            receive(file, target, timeout)
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code < 500:
-                raise DownloadError(
-                    f"{file.url} answered {error.code} {error.reason}. If it opens in a browser, "
-                    f"save it as {target}."
-                ) from error
-            reason = f"the server answered {error.code}"
-        except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise DownloadError(
-                    f"The disk is full: {target.parent} took {readable(bytes_there(part))} of "
-                    f"{readable(file.size)}. Make room and run this again; it goes on from there."
-                ) from error
-            reason = f"the connection failed ({error})"
-        else:
-            if bytes_there(part) >= file.size:
-                return
-            reason = "the connection broke off"
-    raise DownloadError(
-        f"{file.url}: {reason}. {readable(bytes_there(part))} of {readable(file.size)} are kept in "
-        f"{part}; run this again to go on from there."
-    )
-
-
-def download(file: ModelFile, models: Path, timeout: float = 60, pause: float = 2) -> Path:
+def download(file: ModelFile, models: Path) -> Path:
     """Put a file into its folder under `models`; its final name appears only when it is right.
 
     Raises DownloadError when it cannot be had, does not fit, or is not the published file.
@@ -233,8 +160,22 @@ def download(file: ModelFile, models: Path, timeout: float = 60, pause: float = 
     target = models / file.path
     part = partial(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if bytes_there(part) < file.size:
-        receive_with_retries(file, target, timeout, pause)
+    try:
+        receive(file, part)
+    except DownloadError:
+        raise
+    except Exception as error:  # a file that is whole in spite of it is looked at below
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise DownloadError(
+                f"The disk is full: {target.parent} took {readable(bytes_there(part))} of "
+                f"{readable(file.size)}. Make room and run this again; it goes on from there."
+            ) from error
+        if bytes_there(part) < file.size:
+            raise DownloadError(
+                f"{file.url} could not be fetched: {error}\n{readable(bytes_there(part))} of "
+                f"{readable(file.size)} are kept in {part}; run this again to go on from there. If "
+                f"the address opens in a browser, save the file as {target}."
+            ) from error
     size, found = part.stat().st_size, sha256_of(part)
     if (size, found) != (file.size, file.sha256):
         part.unlink()
@@ -284,9 +225,7 @@ def agreed(files: list[ModelFile], models: Path) -> bool:
         return False
 
 
-def fetch_missing(
-    comfyui: Path, yes: bool, files: tuple[ModelFile, ...] = FILES, pause: float = 2
-) -> bool:
+def fetch_missing(comfyui: Path, yes: bool, files: tuple[ModelFile, ...] = FILES) -> bool:
     """Fetch what is missing; return whether every file is in place now."""
     models = models_folder(comfyui)
     missing = missing_files(files, models)
@@ -299,7 +238,7 @@ def fetch_missing(
         return False
     for file in missing:
         say(f"{file.what}: {readable(file.size)} from {file.url}")
-        print(f"{file.what}: {download(file, models, pause=pause)}")
+        print(f"{file.what}: {download(file, models)}")
     return True
 
 

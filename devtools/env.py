@@ -388,6 +388,18 @@ def chosen(options: argparse.Namespace) -> Environment:
     return ensure(options.comfyui_version, options.comfyui, options.python)
 
 
+def inside(options: argparse.Namespace) -> Environment:
+    """Return the environment that the options name, to a script that runs in it.
+
+    In another interpreter the script is started again in the right one, and this process ends with
+    its exit code.
+    """
+    ready = chosen(options)
+    if Path(sys.prefix).resolve() != ready.python.parent.parent.resolve():
+        raise SystemExit(subprocess.run([str(ready.python), *sys.argv]).returncode)
+    return ready
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_arguments(parser)

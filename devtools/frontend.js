@@ -1,5 +1,9 @@
 // Runs in ComfyUI's page. Python calls these through devtools/frontend.py.
 (() => {
+  // Graph units. The Vue renderer draws the nodes of packs taller than the classic one, by packExtra;
+  // below its widgets a node shows a text once it has run.
+  const LAYOUT = { gap: 40, margin: 20, title: 40, columnGap: 40, packExtra: 40, text: 70, row: 24 }
+
   const stores = () =>
     document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s
   const store = (name) => stores().get(name)
@@ -32,51 +36,45 @@
     widget.callback?.(value, window.app.canvas, node)
   }
 
-  function addNode(step) {
-    const node = window.LiteGraph.createNode(step.type)
-    if (!node) throw new Error(`There is no node ${step.type}`)
-    window.app.graph.add(node)
-    if (step.title) node.title = step.title
-    for (const [name, value] of Object.entries(step.widgets)) setWidget(node, name, value)
-    if (step.models.length) node.properties.models = step.models
-    if (step.kind === 'note') [node.color, node.bgcolor] = ['#432', '#653']
-    return node
+  /** How tall a node must be, in graph units: as saved, with room for what it has got since. */
+  function heightOf(node, saved) {
+    const needed = node.computeSize()[1]
+    if (!node.type.startsWith('IID_')) return Math.max(needed, saved.size[1])
+    const { packExtra, text, row } = LAYOUT
+    const since = (node.widgets ?? []).slice(saved.widgets_values?.length ?? 0)
+    const shown = since.filter((widget) => widget.serialize !== false && !widget.advanced && !widget.hidden)
+    return Math.max(needed + packExtra + text, saved.size[1] + row * shown.length)
   }
 
-  function connect(steps, nodes) {
-    for (const step of steps) {
-      const node = nodes[step.key]
-      for (const [input, [key, output]] of Object.entries(step.links)) {
-        const origin = nodes[key]
-        const link = origin.connect(slot(origin.outputs, output, origin), node, slot(node.inputs, input, node))
-        if (!link) throw new Error(`${origin.type}.${output} does not fit ${node.type}.${input}`)
-      }
-    }
-  }
-
-  /** One column for each group, left to right; inside a column the nodes stand one below the other. */
-  function arrange(spec, nodes) {
-    const { gap, margin, title, columnGap, packExtra } = spec.layout
+  /** Number the groups from the left, one column each, in which nodes stand one below the other. */
+  function lineUp(saved) {
+    const { gap, margin, title, columnGap } = LAYOUT
+    const before = Object.fromEntries(saved.nodes.map((node) => [node.id, node]))
+    const loose = new Set(window.app.graph.nodes)
+    const groups = [...window.app.graph.groups].sort((a, b) => a.pos[0] - b.pos[0])
+    const columns = groups.map(({ pos: [x, y], size: [width, height] }) => {
+      const inside = ({ pos }) => pos[0] >= x && pos[0] < x + width && pos[1] >= y && pos[1] < y + height
+      const members = [...loose].filter(inside).sort((a, b) => a.pos[1] - b.pos[1])
+      members.forEach((node) => loose.delete(node))
+      return members
+    })
+    if (loose.size) throw new Error(`not in a group: ${[...loose].map((node) => node.title).join(', ')}`)
     let left = 0
-    for (const group of spec.groups) {
-      const members = spec.steps.filter((step) => step.group === group.key)
-      const widths = members.map((step) => Math.max(nodes[step.key].computeSize()[0], step.size[0]))
+    groups.forEach((group, index) => {
+      const members = columns[index]
+      const widths = members.map((node) => Math.max(node.computeSize()[0], before[node.id].size[0]))
       const width = Math.max(...widths)
       let top = 0
-      for (const step of members) {
-        const node = nodes[step.key]
-        const extra = step.type.startsWith('IID_') ? packExtra : 0
-        node.setSize([width, Math.max(node.computeSize()[1] + extra + step.room, step.size[1])])
+      for (const node of members) {
+        node.setSize([width, heightOf(node, before[node.id])])
         node.pos = [left, top + title]
         top += title + node.size[1] + gap
       }
-      const box = new window.LiteGraph.LGraphGroup(group.title)
-      box.color = group.color
-      box.pos = [left - margin, -margin - title]
-      box.size = [width + 2 * margin, top - gap + 2 * margin + title]
-      window.app.graph.add(box)
+      group.title = `${index + 1}. ${group.title.replace(/^\d+\. */, '')}`
+      group.pos = [left - margin, -margin - title]
+      group.size = [width + 2 * margin, top - gap + 2 * margin + title]
       left += width + 2 * margin + columnGap
-    }
+    })
   }
 
   function closeDialogs() {
@@ -88,26 +86,6 @@
     closeDialogs()
     await window.app.loadGraphData({ nodes: [], links: [], groups: [], version: 0.4 })
     await settle()
-  }
-
-  /** Build a workflow from a description on an empty canvas. */
-  async function place(spec) {
-    await empty()
-    const nodes = {}
-    for (const step of spec.steps) nodes[step.key] = addNode(step)
-    connect(spec.steps, nodes)
-    await settle()
-    arrange(spec, nodes)
-    window.app.graph.id = spec.id
-    window.app.graph.setDirtyCanvas(true, true)
-    await settle()
-    return nodes
-  }
-
-  /** Build a workflow from a description and hand back its two forms. */
-  async function build(spec) {
-    await place(spec)
-    return await forms()
   }
 
   async function forms() {
@@ -203,65 +181,10 @@
     await settle()
   }
 
-  /** Bounds of everything on the canvas, in page pixels, with a border. */
-  function content(border) {
-    const items = [...window.app.graph.nodes, ...window.app.graph.groups]
-    const rects = items.map((item) => item.boundingRect ?? item._bounding ?? item.getBounding())
-    const left = Math.min(...rects.map((rect) => rect[0]))
-    const top = Math.min(...rects.map((rect) => rect[1]))
-    const right = Math.max(...rects.map((rect) => rect[0] + rect[2]))
-    const bottom = Math.max(...rects.map((rect) => rect[1] + rect[3]))
-    const { scale, offset } = window.app.canvas.ds
-    const frame = window.app.canvas.canvas.getBoundingClientRect()
-    return {
-      x: Math.max(0, frame.x + (left + offset[0]) * scale - border),
-      y: Math.max(0, frame.y + (top + offset[1]) * scale - border),
-      width: (right - left) * scale + 2 * border,
-      height: (bottom - top) * scale + 2 * border
-    }
-  }
-
-  /** Hide the interface and fit the graph into the window, or bring the interface back. */
-  async function bare(on) {
-    window.app.extensionManager.focusMode = on
-    await fit()
-    return content(12)
-  }
-
-  /**
-   * Build a workflow, pack its inner nodes into one subgraph and return that as a blueprint file.
-   * `shown` lists the widgets to show on the outside: [key of the node, its input, label].
-   */
-  async function blueprint(spec, name, description, outside, shown) {
-    const nodes = await place(spec)
-    const inner = spec.steps.filter((step) => !outside.includes(step.key))
-    const kept = new Set(inner.map((step) => nodes[step.key]))
-    const { subgraph, node } = window.app.graph.convertToSubgraph(kept)
-    subgraph.name = node.title = name
-    await settle()
-    for (const input of [...subgraph.inputs]) {
-      const linked = node.inputs.find((entry) => entry.name === input.name)?.link != null
-      if (!linked) subgraph.removeInput(input)
-    }
-    for (const [key, input, label] of shown) {
-      const target = subgraph.getNodeById(nodes[key].id)
-      const entry = target.inputs[slot(target.inputs, input, target)]
-      subgraph.addInput(label, entry.type).connect(entry, target)
-    }
-    await settle()
-    const packed = window.app.canvas._serializeItems([node])
-    return JSON.parse(
-      JSON.stringify({
-        revision: 0,
-        last_node_id: node.id,
-        last_link_id: 0,
-        nodes: packed.nodes,
-        links: [],
-        version: 0.4,
-        definitions: { subgraphs: packed.subgraphs },
-        extra: { BlueprintDescription: description }
-      })
-    )
+  /** What a blueprint's file holds of the open workflow: its nodes, as they are when copied. */
+  function packed() {
+    const { nodes, subgraphs } = window.app.canvas._serializeItems(window.app.graph.nodes)
+    return JSON.parse(JSON.stringify({ nodes, definitions: { subgraphs } }))
   }
 
   /** Give every widget of these names its value, where no link decides it. */
@@ -320,7 +243,7 @@
   }
 
   window.faithful = {
-    store, settle, wait, build, forms, load, empty, complaints, boxes, outOfGroups, fit, bare, blueprint,
-    setWidgets, closeDialogs, search, select, command, blueprints, useBlueprint
+    store, settle, wait, forms, load, lineUp, packed, empty, complaints, boxes, outOfGroups, fit, setWidgets,
+    closeDialogs, search, select, command, blueprints, useBlueprint
   }
 })()

@@ -1,81 +1,122 @@
-"""Make the example workflows with ComfyUI's real frontend; refresh.py calls this.
+"""Bring the example workflows up to date with the nodes; refresh.py calls this.
 
-Builds every workflow of `example_graphs.py` in the page, and writes for each the UI form to
-example_workflows/, the API form to example_workflows/api/. Then makes the blueprint in subgraphs/.
-The thumbnails are make_cards.py's.
+The files in example_workflows are the examples. They are made and changed in ComfyUI, and saved
+under a number and their title. Here each is opened in ComfyUI's real frontend and saved again:
+inputs that its nodes have got since take their defaults, and the API form is written beside it. On
+the way is put right what a person should not have to think of:
+
+- Every group becomes a column: numbered from the left, its nodes one below the other.
+- The note on the model files says what models_note.md says.
+- A loader names where its file can be downloaded, as the other examples do.
+- Nothing of the machine it was saved on is left. Its name in links, which never changes, is what
+  Save Image calls its pictures.
+
+The blueprint in subgraphs/ is opened and saved in the same way; thumbnails are make_cards.py's.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-import re
-import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import example_graphs
-from example_dsl import NAMESPACE, Graph
+from example_files import FOLDER, LINK_NAME, api_form, name_of, read, workflows
 from frontend import Frontend
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "example_workflows"
-BLUEPRINTS = ROOT / "subgraphs"
-RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+BLUEPRINTS = FOLDER.parent / "subgraphs"
+NOTE = Path(__file__).with_name("models_note.md").read_text(encoding="utf-8").strip()
+APP = ("linearMode", "linearData")  # of a workflow's `extra`: what ComfyUI's app mode shows
+
+Workflow = dict[str, Any]
+Download = dict[str, str]  # name, url and directory of a model file, as ComfyUI's frontend reads it
 
 
-def write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+def downloads(examples: Iterable[Workflow]) -> dict[str, Download]:
+    """Return what the examples say of where model files can be had, by the file's name.
+
+    SystemExit where two of them say different things.
+    """
+    found: dict[str, Download] = {}
+    for workflow in examples:
+        for node in workflow["nodes"]:
+            for model in node["properties"].get("models", []):
+                if found.setdefault(model["name"], model) != model:
+                    raise SystemExit(f"Two examples name another source of {model['name']}.")
+    return found
 
 
-def tidy(workflow: dict[str, Any], graph: Graph) -> dict[str, Any]:
-    """Put our own `extra` in place of what depends on this machine: the view, the version."""
-    kept = {key: value for key, value in workflow.items() if key != "extra"}
-    return {**kept, "extra": graph.extra()}
+def prepared(workflow: Workflow, known: dict[str, Download]) -> Workflow:
+    """Return a workflow with today's note on model files, and with the sources of its files."""
+    made = copy.deepcopy(workflow)
+    for node in made["nodes"]:
+        values = node.get("widgets_values") or []
+        texts = [value for value in values if isinstance(value, str)]
+        if node["type"] == "MarkdownNote" and texts[0].startswith(NOTE.splitlines()[0]):
+            values[0] = NOTE
+        named = [known[text] for text in texts if text in known]
+        if named:
+            node["properties"]["models"] = named
+    return made
 
 
-def file_name(number: int, graph: Graph) -> str:
-    """Return an example's file name without its ending: the title of its card in ComfyUI."""
-    return f"{number:02} {graph.title}"
+def link_name(workflow: Workflow) -> str:
+    """Return a workflow's name in links: the one it has, else what Save Image calls its pictures.
 
-
-def make(frontend: Frontend, graph: Graph, name: str) -> None:
-    forms = frontend.call("build", graph.spec())
-    write_json(FOLDER / f"{name}.json", tidy(forms["workflow"], graph))
-    write_json(FOLDER / "api" / f"{graph.name}.json", forms["api"])
-
-
-def make_blueprint(frontend: Frontend) -> None:
-    """Write the blueprint; ids that the frontend draws at random are replaced by fixed ones."""
-    plan = example_graphs.portrait_blueprint()
-    made = frontend.call(
-        "blueprint",
-        plan.graph.spec(),
-        plan.graph.title,
-        plan.description,
-        list(plan.outside),
-        [list(entry) for entry in plan.shown],
+    SystemExit where neither can be had.
+    """
+    if LINK_NAME in workflow["extra"]:
+        return workflow["extra"][LINK_NAME]
+    savers = [node for node in workflow["nodes"] if node["type"] == "SaveImage"]
+    names = sorted({saver["widgets_values"][0] for saver in savers})
+    if len(names) == 1 and names[0].startswith("instantid_"):
+        return names[0]
+    raise SystemExit(
+        f"A new example needs a name for links to it. Save Image calls its pictures {names}; "
+        "wanted is one name that begins with instantid_."
     )
-    text = json.dumps(made)
-    for index, found in enumerate(dict.fromkeys(RANDOM_ID.findall(text))):
-        text = text.replace(found, str(uuid.uuid5(NAMESPACE, f"blueprint {index}")))
-    write_json(BLUEPRINTS / f"{plan.graph.title}.json", json.loads(text))
+
+
+def refreshed(
+    frontend: Frontend, workflow: Workflow, known: dict[str, Download]
+) -> tuple[Workflow, dict[str, Any]]:
+    """Open a workflow and save it again; return its two forms, for the editor and for the API."""
+    name, kept = link_name(workflow), workflow["extra"]
+    frontend.load(prepared(workflow, known))
+    frontend.call("lineUp", workflow)
+    forms = frontend.call("forms")
+    made = {key: value for key, value in forms["workflow"].items() if key != "extra"}
+    app = {key: kept[key] for key in APP if kept.get(key)}
+    return {**made, "extra": {LINK_NAME: name, **app}}, forms["api"]
+
+
+def refreshed_blueprint(frontend: Frontend, blueprint: Workflow) -> Workflow:
+    """Open a blueprint and save it again; what the frontend adds to a workflow is left out."""
+    frontend.load(blueprint)
+    return {**blueprint, **frontend.call("packed")}
 
 
 def update(frontend: Frontend, only: set[str]) -> None:
-    """Make every example and the blueprint, or the named examples alone."""
-    named = [(file_name(n, g), g) for n, g in enumerate(example_graphs.all_graphs(), 1)]
-    for name, graph in named:
-        if not only or graph.name in only:
-            make(frontend, graph, name)
-    if not only:
-        make_blueprint(frontend)
-        forget_others([name for name, _ in named])
-
-
-def forget_others(names: list[str]) -> None:
-    """Remove examples of other names: a title that changed leaves its old files behind."""
-    for path in [*FOLDER.glob("*.json"), *FOLDER.glob("*.jpg")]:
+    """Bring every example and the blueprint up to date, or the examples that are named."""
+    examples = {path: read(path) for path in workflows()}
+    known = downloads(examples.values())
+    for path, workflow in examples.items():
+        name = link_name(workflow)
+        if not only or name in only:
+            made, api = refreshed(frontend, workflow, known)
+            write_json(path, made)
+            write_json(api_form(name), api)
+    if only:
+        return
+    for path in BLUEPRINTS.glob("*.json"):
+        write_json(path, refreshed_blueprint(frontend, read(path)))
+    names = {name_of(path) for path in examples}
+    for path in api_form("").parent.glob("*.json"):
         if path.stem not in names:
             path.unlink()
+
+
+def write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")

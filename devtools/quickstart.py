@@ -31,7 +31,16 @@ from typing import Any
 
 import env
 import make_standins
-from comfy_server import PORTRAIT, Prompt, Result, Server, ServerError, serve, standin_models
+from comfy_server import (
+    PORTRAIT,
+    Prompt,
+    Result,
+    Server,
+    ServerError,
+    has_gpu,
+    serve,
+    standin_models,
+)
 
 WORKFLOW = env.ROOT / "example_workflows" / "api" / "instantid_basic.json"
 FOLDER = env.STATE / "quickstart"
@@ -262,12 +271,6 @@ def open_faces(models: Path) -> Any:
 
 def say(text: str) -> None:
     print(text, flush=True)
-
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def run(options: argparse.Namespace, started: float) -> None:

@@ -114,11 +114,7 @@ def refresh(options: argparse.Namespace, environment: env.Environment) -> int:
 
 def main() -> int:
     options = parse()
-    environment = env.chosen(options)
-    if Path(sys.prefix).resolve() != environment.python.parent.parent.resolve():
-        here = [str(environment.python), __file__, *sys.argv[1:]]
-        return subprocess.run(here).returncode
-    return refresh(options, environment)
+    return refresh(options, env.inside(options))
 
 
 if __name__ == "__main__":

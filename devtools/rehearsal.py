@@ -8,14 +8,15 @@ under .dev/full-size, reused by later runs), starts a real ComfyUI server on the
 runs the basic workflow at 512x512 for 2 steps, with and without InstantID. Prints a table of load
 times, seconds per step and memory, and fails where a promise is not kept: a key of a file that
 ComfyUI misses or leaves over, a picture that is not finite, model memory that the pack holds after
-ComfyUI's own unload. Wants 17 GiB of free memory, 14 GB of disk, and 10 minutes on two cores.
-Linux only. The pictures mean nothing: the weights are random.
+ComfyUI's own unload. Wants 17 GiB of free memory, 14 GB of disk, and 10 minutes on two cores. The
+pictures mean nothing: the weights are random.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import subprocess
 import sys
@@ -23,12 +24,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import env
-from comfy_server import PHOTO, Server, serve
-from make_standins import save_portrait
+from comfy_server import PHOTO, Server, ServerError, serve
+from full_size import graph as graphs
+from full_size import limits, measure, report
+from make_standins import PACKAGE, checkout, save_portrait, start_comfyui
 
 sys.dont_write_bytecode = True
 FOLDER = env.STATE / "full-size"
@@ -46,33 +50,26 @@ def say(text: str) -> None:
 # --- the files ---------------------------------------------------------------------------------
 
 
-def make_files() -> None:
+def make_files(comfyui: Path) -> None:
     """Make what is missing of the full-size files."""
-    from full_size import files
+    start_comfyui(comfyui)
+    checkout()
+    files = importlib.import_module(f"{PACKAGE}.devtools.full_size.files")
+    faces = importlib.import_module(f"{PACKAGE}.devtools.standins.faces")
+    # The face models are the stand-ins that find drawn faces, at the real size.
+    made = {files.DETECTOR: faces.make_detector, files.RECOGNISER: faces.make_recogniser}
+
+    def with_ballast(name: str, path: Path) -> None:
+        made[name](path)
+        files.add_ballast(path, files.PUBLISHED[name])
 
     for name in files.missing(MODELS):
         say(f"Making {name} ({files.PUBLISHED[name] / 1e9:.2f} GB)")
-        files.make(MODELS, name, files.WRITERS.get(name, _face_model_writer(name)))
-
-
-def _face_model_writer(name: str) -> Any:
-    """Return the writer of an ONNX file: the stand-in that finds drawn faces, at the real size."""
-    from full_size import files
-    from standins import faces
-
-    make = {files.DETECTOR: faces.make_detector, files.RECOGNISER: faces.make_recogniser}
-
-    def write(path: Path) -> None:
-        make[name](path)
-        files.add_ballast(path, files.PUBLISHED[name])
-
-    return write
+        files.make(MODELS, name, files.WRITERS.get(name) or partial(with_ballast, name))
 
 
 def check_machine() -> None:
     """Stop with a sentence where memory or disk is too small."""
-    from full_size import limits
-
     FOLDER.mkdir(parents=True, exist_ok=True)
     made = sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file())
     limits.refuse_too_little_memory(limits.available_memory())
@@ -85,11 +82,9 @@ def check_machine() -> None:
 @contextlib.contextmanager
 def serving(comfyui: Path) -> Iterator[Server]:
     """Run a server with this pack, the probe, a photo and the full-size models."""
-    from full_size.measure import add_probe
-
     with tempfile.TemporaryDirectory(prefix="run-", dir=FOLDER) as name:
         base = Path(name)
-        add_probe(base)
+        measure.add_probe(base)
         (base / "input").mkdir()
         save_portrait(base / "input" / PHOTO)
         arguments = ("--bf16-unet", "--verbose", "DEBUG")
@@ -106,30 +101,24 @@ def serving(comfyui: Path) -> Iterator[Server]:
 
 def workflow() -> tuple[Any, Any]:
     """Return the basic workflow at the rehearsal's size, with InstantID and without."""
-    from full_size import graph
-
     text = WORKFLOW.read_text(encoding="utf-8")
-    small = graph.with_inputs(
+    small = graphs.with_inputs(
         json.loads(text),
         {"EmptyLatentImage": {"width": SIZE, "height": SIZE}, "KSampler": {"steps": STEPS}},
     )
-    return small, graph.without_instantid(small)
+    return small, graphs.without_instantid(small)
 
 
 def changed(graph: Any, number: int) -> Any:
     """Return the graph with another seed and, where the pack is in it, another weight."""
-    from full_size.graph import with_inputs
-
-    graph = with_inputs(graph, {"KSampler": {"seed": number}})
+    graph = graphs.with_inputs(graph, {"KSampler": {"seed": number}})
     if any(node["class_type"] == "IID_Apply" for node in graph.values()):
-        graph = with_inputs(graph, {"IID_Apply": {"weight": 0.8 - 0.01 * number}})
+        graph = graphs.with_inputs(graph, {"IID_Apply": {"weight": 0.8 - 0.01 * number}})
     return graph
 
 
-def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
+def rehearse(server: Server, figures: report.Figures, rounds: int) -> tuple[float, float]:
     """Run everything on a server; fill `figures`; return the picture's spread and difference."""
-    from full_size.measure import run_prompt
-
     with_face, plain = workflow()
 
     def look(moment: str) -> None:
@@ -137,7 +126,7 @@ def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
 
     say("First picture, cold")
     first = changed(with_face, 1)
-    figures.first = run_prompt(
+    figures.first = measure.run_prompt(
         server, first, lambda step: look("while sampling") if step == 1 else None
     )
     look("after the picture")
@@ -145,7 +134,7 @@ def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
         pair = [(figures.plain, plain), (figures.instantid, with_face)]
         for runs, graph in pair if number % 2 == 0 else reversed(pair):
             say(f"Round {number + 1} of {rounds}, {'with' if graph is with_face else 'without'}")
-            runs.append(run_prompt(server, changed(graph, 2 + number)))
+            runs.append(measure.run_prompt(server, changed(graph, 2 + number)))
     release(server)
     look("after /free")
     return compare(server, figures.instantid[0], figures.plain[0])
@@ -153,11 +142,8 @@ def rehearse(server: Server, figures: Any, rounds: int) -> tuple[float, float]:
 
 def survey(server: Server) -> tuple[Any, int]:
     """Return what the server's probe finds, and the server's own memory in bytes."""
-    from full_size.limits import process_memory
-    from full_size.measure import MEMORY_ROUTE
-
-    own = process_memory(server.process.pid)["own"]
-    return server.get(MEMORY_ROUTE), own
+    own = limits.process_memory(server.process.pid)["own"]
+    return server.get(measure.MEMORY_ROUTE), own
 
 
 def release(server: Server) -> None:
@@ -165,13 +151,11 @@ def release(server: Server) -> None:
 
     It is watched from outside: looking into the server would hold what is about to be collected.
     """
-    from full_size.limits import process_memory
-
     server.post("/free", {"unload_models": True, "free_memory": True})
     last, quiet, deadline = 0, 0, time.monotonic() + FREE_LIMIT
     while quiet < QUIET and time.monotonic() < deadline:
         time.sleep(1)
-        now = process_memory(server.process.pid)["own"]
+        now = limits.process_memory(server.process.pid)["own"]
         quiet = quiet + 1 if now == last else 0
         last = now
 
@@ -194,13 +178,10 @@ def compare(server: Server, patched: Any, plain: Any) -> tuple[float, float]:
 
 def run(comfyui: Path, rounds: int) -> int:
     """Rehearse, print the tables, and return the exit code."""
-    from full_size import report
-    from full_size.measure import watching
-
     began = time.monotonic()
     figures = report.Figures()
     starting = time.monotonic()
-    with serving(comfyui) as server, watching(server.process.pid) as watch:
+    with serving(comfyui) as server, measure.watching(server.process.pid) as watch:
         figures.started = time.monotonic() - starting
         spread, difference = rehearse(server, figures, rounds)
         log = server.log
@@ -224,17 +205,17 @@ def main() -> None:
         "--rounds", type=int, default=2, help="pairs of pictures, with and without, to be timed"
     )
     options = parser.parse_args()
+    environment = env.inside(options)
     check_machine()
-    environment = env.chosen(options)
-    if Path(sys.prefix).resolve() != environment.python.parent.parent.resolve():
-        here = [str(environment.python), __file__, *sys.argv[1:]]
-        raise SystemExit(subprocess.run(here).returncode)
     if options.files_only:
-        make_files()
+        make_files(environment.comfyui)
         return
     # The files are made by a process of their own, whose memory is gone when the server starts.
     subprocess.run([sys.executable, __file__, *sys.argv[1:], "--files-only"], check=True)
-    raise SystemExit(run(environment.comfyui, options.rounds))
+    try:
+        raise SystemExit(run(environment.comfyui, options.rounds))
+    except ServerError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

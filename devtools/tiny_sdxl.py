@@ -88,15 +88,8 @@ def build_model(
 
 def build_controlnet(weights: Weights, dtype: torch.dtype = torch.float32) -> Any:
     """Return ComfyUI's ControlNet object around a tiny SDXL ControlNet (IdentityNet's shape)."""
-    config = {k: v for k, v in UNET_CONFIG.items() if k not in _UNET_ONLY}
-    module = comfy.cldm.cldm.ControlNet(
-        **config,
-        hint_channels=3,
-        dtype=dtype,
-        device=torch.device("cpu"),
-        operations=comfy.ops.manual_cast,
-    )
-    _load(module, _controlnet_names(), weights)
+    module = controlnet(UNET_CONFIG, dtype)
+    _load(module, controlnet_names(), weights)
     return comfy.controlnet.ControlNet(
         module.eval(),
         load_device=comfy.model_management.get_torch_device(),
@@ -107,13 +100,28 @@ def build_controlnet(weights: Weights, dtype: torch.dtype = torch.float32) -> An
 _UNET_ONLY = ("out_channels", "transformer_depth_output")
 
 
+def controlnet(
+    unet_config: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> torch.nn.Module:
+    """Return the module of a ControlNet for a UNet of this configuration."""
+    return comfy.cldm.cldm.ControlNet(
+        **{k: v for k, v in unet_config.items() if k not in _UNET_ONLY},
+        hint_channels=3,
+        dtype=dtype,
+        device=torch.device(device),
+        operations=comfy.ops.manual_cast,
+    )
+
+
 def _diffusers_names() -> dict[str, str]:
     """Map diffusers' names to ComfyUI's, without the second name it has for add_embedding."""
     names = comfy.utils.unet_to_diffusers(dict(UNET_CONFIG))
     return {a: b for a, b in names.items() if not a.startswith("class_embedding.")}
 
 
-def _controlnet_names() -> dict[str, str]:
+def controlnet_names() -> dict[str, str]:
     """Map diffusers' names of a ControlNetModel to ComfyUI's."""
     names = {
         name: target

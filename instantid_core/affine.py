@@ -5,14 +5,14 @@ Pixel centres are whole numbers, x goes right, y goes down, as in OpenCV and in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .keypoints import FacePoints
-from .opencv import opencv
+from .libraries import opencv
 
 Values = NDArray[np.float32]  # (H, W, 3)
 
@@ -39,7 +39,8 @@ class Affine:
         half = np.sqrt(self.matrix[:, :2] ** 2 @ ((face.box[2:] - face.box[:2]) / 2) ** 2)
         centre = self.points(middle)
         box = np.concatenate([centre - half, centre + half])
-        return FacePoints(self.points(face.kps).astype(np.float32), box.astype(np.float32))
+        kps = self.points(face.kps)
+        return replace(face, kps=kps.astype(np.float32), box=box.astype(np.float32))
 
     @property
     def scale(self) -> float:

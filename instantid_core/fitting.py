@@ -202,20 +202,20 @@ def _moved(
 
     def moved(face: FacePoints) -> FacePoints:
         corners = face.box.reshape(2, 2) * scale + offset
-        return _on_canvas(face.kps * scale + offset, corners.reshape(4))
+        return _on_canvas(face, face.kps * scale + offset, corners.reshape(4))
 
     frames = tuple(tuple(moved(face) for face in frame) for frame in keypoints.frames)
-    return Keypoints(width, height, frames)
+    return replace(keypoints, width=width, height=height, frames=frames)
 
 
-def _on_canvas(kps: Points, box: Points) -> FacePoints:
-    """A face; WrongInputError if it lies so far away that nothing can be drawn there."""
+def _on_canvas(face: FacePoints, kps: Points, box: Points) -> FacePoints:
+    """The face, moved; WrongInputError if it lies so far away that nothing can be drawn there."""
     if not (np.abs(kps).max() <= FURTHEST and np.abs(box).max() <= FURTHEST):
         raise WrongInputError(
             f"A face lies more than {FURTHEST:,} pixels off the picture, or its points are not "
             "numbers. Move and scale it less."
         )
-    return FacePoints(kps.astype(np.float32), box.astype(np.float32))
+    return replace(face, kps=kps.astype(np.float32), box=box.astype(np.float32))
 
 
 def _centred(keypoints: Keypoints, width: int, height: int, scale: float) -> Points:
@@ -255,7 +255,7 @@ def _mirrored(face: FacePoints, width: int) -> FacePoints:
     kps = face.kps[[1, 0, 2, 4, 3]] * np.array([-1, 1], np.float32) + np.array([width - 1, 0])
     left, top, right, bottom = face.box
     box = np.array([width - 1 - right, top, width - 1 - left, bottom], np.float32)
-    return FacePoints(kps.astype(np.float32), box)
+    return replace(face, kps=kps.astype(np.float32), box=box)
 
 
 def _turned(face: FacePoints, scale: float, rotate: float, shift: Points) -> FacePoints:
@@ -269,4 +269,4 @@ def _turned(face: FacePoints, scale: float, rotate: float, shift: Points) -> Fac
     kps = (face.kps - middle) @ turn.T + middle + shift
     half = np.sqrt((turn**2) @ ((face.box[2:] - face.box[:2]) / 2) ** 2)
     box = np.concatenate([middle + shift - half, middle + shift + half])
-    return _on_canvas(kps, box)
+    return _on_canvas(face, kps, box)

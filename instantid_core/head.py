@@ -266,7 +266,7 @@ def turn(face: FacePoints, yaw: float, pitch: float) -> FacePoints:
     half = (face.box[2:] - face.box[:2]) / 2 * (new[2:] - new[:2]) / (old[2:] - old[:2])
     middle = (face.box[:2] + face.box[2:] + new[:2] + new[2:] - old[:2] - old[2:]) / 2
     box = np.concatenate([middle - half, middle + half])
-    return FacePoints(after.points.astype(np.float32), box.astype(np.float32))
+    return replace(face, kps=after.points.astype(np.float32), box=box.astype(np.float32))
 
 
 def turn_all(keypoints: Keypoints, turning: Turning) -> Keypoints:

@@ -44,6 +44,22 @@ class Identity:
         return self.positive.tokens.shape[-1]
 
 
+@dataclass(frozen=True, eq=False)
+class FrameIdentities:
+    """Who is shown in which frame of a video: one person after the other.
+
+    each: identities of one adapter with as many tokens each. numbers: which of them every frame
+    shows; frames behind the last one show what it shows.
+    """
+
+    each: tuple[Identity, ...]
+    numbers: tuple[int, ...] = (0,)
+
+    def number(self, frame: int) -> int:
+        """Return which identity a frame shows, counted from 0."""
+        return self.numbers[min(frame, len(self.numbers) - 1)]
+
+
 @dataclass(frozen=True)
 class NoIdentity:
     """Stands for an identity that was bypassed: apply nodes hand on what they got, unchanged."""
@@ -61,7 +77,22 @@ def checked_identity(embeds: object, name: str) -> Identity:
         return embeds
     if isinstance(embeds, NoIdentity):
         raise WrongInputError(f"`{name}` is a face that was bypassed: {embeds.reason}")
+    if isinstance(embeds, FrameIdentities):
+        raise WrongInputError(
+            f"`{name}` is another person in other frames, from Change Identity; wanted one person. "
+            "Connect it to the nodes that apply InstantID."
+        )
     raise WrongInputError(
         f"`{name}` is {checks.kind_of(embeds)}; wanted one person's identity from Encode Face, "
         "Load Identity or Mix Identities of this pack."
     )
+
+
+def over_frames(embeds: object, name: str) -> FrameIdentities:
+    """Return what a FACE_EMBEDS socket brought by frame; one person's identity is in all of them.
+
+    name: of the input, for the message. Raises WrongInputError as `checked_identity`.
+    """
+    if isinstance(embeds, FrameIdentities):
+        return embeds
+    return FrameIdentities((checked_identity(embeds, name),))

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .checks import kind_of, size_of
 from .errors import WrongInputError
-from .opencv import opencv
+from .libraries import opencv
 
 # RGB of left eye, right eye, nose, left and right mouth corner.
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
@@ -41,10 +41,12 @@ class FacePoints:
     kps: (5, 2) float32, x then y: left eye, right eye, nose, left and right mouth corner as seen
     in the picture.
     box: (4,) float32, left, top, right, bottom; the detector's face box.
+    track: the number of the person it was followed as through a video; None where nobody did.
     """
 
     kps: NDArray[np.float32]
     box: NDArray[np.float32]
+    track: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +55,13 @@ class Keypoints:
 
     width, height: pixels of the source picture.
     frames: one tuple of faces per frame; an empty tuple is a frame without a face.
+    cuts: the frames at which another shot of a video begins, ascending; 0 is not among them.
     """
 
     width: int
     height: int
     frames: tuple[tuple[FacePoints, ...], ...]
+    cuts: tuple[int, ...] = ()
 
     @property
     def faces(self) -> tuple[FacePoints, ...]:
@@ -85,7 +89,7 @@ def only_frames(keypoints: Keypoints, frames: Sequence[int] | None) -> Keypoints
     """Return keypoints with some of their frames, in that order; None is all of them."""
     if frames is None:
         return keypoints
-    return replace(keypoints, frames=tuple(keypoints.frames[frame] for frame in frames))
+    return replace(keypoints, frames=tuple(keypoints.frames[frame] for frame in frames), cuts=())
 
 
 def drawing_scale(width: int, height: int) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from .frame_weights import FrameWeights
 from .weighting import GROUPS, LayerWeights, WeightCurve
 
 WIDTH, HEIGHT = 512, 256
@@ -41,6 +42,21 @@ def plot_curve(curve: WeightCurve) -> RGB:
         x = _LEFT + (_RIGHT - _LEFT) * percent
         draw.text((x, _BOTTOM + 6), f"{percent:.0%}", fill=_TEXT, anchor="ma")
     draw.text(((_LEFT + _RIGHT) / 2, _BOTTOM + 20), "of the sampling", fill=_TEXT, anchor="ma")
+    return np.asarray(image)
+
+
+def plot_frames(weights: FrameWeights) -> RGB:
+    """Return the factor by frame as a line, up to the last point: (256,512,3) uint8 RGB."""
+    image, draw, scale = _axes([factor for _, factor in weights.points])
+    last = max(weights.points[-1][0], 1)
+    frames = np.linspace(0, last, _RIGHT - _LEFT)
+    factors = [float(factor) for factor in weights.at(frames)]
+    line = [(_LEFT + i, _y(factor, scale)) for i, factor in enumerate(factors)]
+    draw.line(line, fill=_INK, width=3)
+    for frame in sorted({round(last * part / 4) for part in range(5)}):
+        x = _LEFT + (_RIGHT - _LEFT) * frame / last
+        draw.text((x, _BOTTOM + 6), str(frame), fill=_TEXT, anchor="ma")
+    draw.text(((_LEFT + _RIGHT) / 2, _BOTTOM + 20), "frame", fill=_TEXT, anchor="ma")
     return np.asarray(image)
 
 

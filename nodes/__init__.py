@@ -15,12 +15,25 @@ from . import (
     people,
     poses,
     regions,
+    video,
     weighting,
 )
 
 __all__ = ["FaithfulInstantID", "folders"]
 
-MODULES = (loaders, faces, keypoints, poses, regions, crops, apply, people, weighting, likeness)
+MODULES = (
+    loaders,
+    faces,
+    keypoints,
+    poses,
+    video,
+    regions,
+    crops,
+    apply,
+    people,
+    weighting,
+    likeness,
+)
 
 
 class FaithfulInstantID(ComfyExtension):

@@ -61,6 +61,7 @@ class ApplyAdapter(io.ComfyNode):
                 *_weighting_inputs("weight"),
                 fit_input(optional=True),
                 adding_input(),
+                _frame_weights_input("weight"),
             ],
             outputs=[io.Model.Output()],
         )
@@ -79,6 +80,7 @@ class ApplyAdapter(io.ComfyNode):
         weight_curve: Any = None,
         fit: str = Fit.CROP.value,
         adding: str = Adding.PLAIN.value,
+        frame_weights: Any = None,
     ) -> io.NodeOutput:
         patched = apply_adapter(
             model,
@@ -91,6 +93,7 @@ class ApplyAdapter(io.ComfyNode):
             curve=weight_curve,
             fit=Fit(fit),
             adding=Adding(adding),
+            frame_weights=frame_weights,
         )
         return io.NodeOutput(patched)
 
@@ -150,6 +153,7 @@ class ApplyIdentityNet(io.ComfyNode):
                     "second, which is faster and a little less exact. Between them its last result "
                     "is used again.",
                 ),
+                _frame_weights_input("strength"),
             ],
             outputs=[
                 *_conditioning_outputs(),
@@ -179,6 +183,7 @@ class ApplyIdentityNet(io.ComfyNode):
         one_by_one: bool = False,
         middle: Any = None,
         every: int = 1,
+        frame_weights: Any = None,
     ) -> io.NodeOutput:
         conditioned = apply_identitynet(
             positive,
@@ -196,6 +201,7 @@ class ApplyIdentityNet(io.ComfyNode):
             one_by_one=one_by_one,
             middle=middle,
             every=every,
+            frame_weights=frame_weights,
         )
         third = conditioned[0] if middle is None else conditioned[2]
         return io.NodeOutput(*conditioned[:2], third)
@@ -253,6 +259,7 @@ class Apply(io.ComfyNode):
                     "from Weight Curve for InstantID: the region opens or closes while sampling.",
                 ),
                 _preset_input(),
+                _frame_weights_input("weight and on the strength"),
             ],
             outputs=[io.Model.Output(), *_conditioning_outputs()],
         )
@@ -284,6 +291,7 @@ class Apply(io.ComfyNode):
         adding: str = Adding.PLAIN.value,
         region_curve: Any = None,
         preset: str = AS_SET,
+        frame_weights: Any = None,
     ) -> io.NodeOutput:
         outline = Outline(Shape(region_shape), region_padding, region_feather)
         opening = checked_opening(region_curve, face_embeds, outline, face_region=face_region)
@@ -292,6 +300,7 @@ class Apply(io.ComfyNode):
             region = region_for(face_embeds, keypoints, Fit(fit), outline, opening)
         shared: dict[str, Any] = {"mask": region, "fit": Fit(fit), "region_curve": opening}
         shared |= {"start_percent": start_percent, "end_percent": end_percent}
+        shared["frame_weights"] = frame_weights
         values = preset_or(preset, Preset(weight, strength, Adding(adding)))
         on_model: dict[str, Any] = {"weight": values.weight, "adding": values.adding}
         on_model |= {"layers": layer_weights, "curve": weight_curve}
@@ -336,6 +345,16 @@ def _weighting_inputs(
             tooltip=f"Factors on the {what} over the sampling, from Weight Curve for InstantID.",
         ),
     ]
+
+
+def _frame_weights_input(what: str) -> io.Input:
+    """Factors by frame."""
+    return sockets.FrameWeights.Input(
+        "frame_weights",
+        optional=True,
+        advanced=True,
+        tooltip=f"Factors on the {what} by frame of a video, from Frame Weights.",
+    )
 
 
 def _preset_input() -> io.Input:

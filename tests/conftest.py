@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+DEVTOOLS = ROOT / "devtools"
 
 
 def load_pack() -> None:
@@ -25,3 +30,21 @@ def load_pack() -> None:
 
 
 load_pack()
+
+
+@pytest.fixture(scope="module")
+def script_module() -> Iterator[Callable[[str], ModuleType]]:
+    """Load a script of devtools as a module; what lies beside it is imported as by a script."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DEVTOOLS))
+
+        def load(name: str) -> ModuleType:
+            path = DEVTOOLS / f"{name}.py"
+            spec = importlib.util.spec_from_file_location(f"script_{name}", path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            patch.setitem(sys.modules, f"script_{name}", module)
+            spec.loader.exec_module(module)
+            return module
+
+        yield load

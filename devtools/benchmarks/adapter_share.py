@@ -62,8 +62,11 @@ class Overhead:
 class OwnTime:
     """Two wrappers around the adapter's own: between them, and in its slots, runs its clock."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(
+        self, device: torch.device, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """now: seconds, of a clock for the CPU."""
+        self.device, self._seconds = device, now
         self.spans: list[float] = []
         self.calls: list[float] = []
         self.nbytes = 0
@@ -84,7 +87,8 @@ class OwnTime:
     def _now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+            return time.perf_counter()
+        return self._seconds()
 
     def _enter(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
         self.spans = []

@@ -1,5 +1,6 @@
 """Write the large model files with random weights, in the formats of the originals.
 
+Needs ComfyUI on sys.path, whose own models say what is in the files (see layouts).
 The numbers are scaled by their fan-in, so that activations stay finite in every dtype; they mean
 nothing. Safetensors files are written tensor by tensor: no more than a few megabytes are held.
 """
@@ -10,12 +11,11 @@ import json
 import shutil
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
+import torch
 
 from . import layouts
 
@@ -36,25 +36,17 @@ PUBLISHED = {
 }
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How one tensor is filled: mean + spread * a normal number."""
-
-    mean: float
-    spread: float
-
-
-def scale_of(name: str, shape: layouts.Shape) -> Scale:
-    """Choose the numbers by name and shape: norms near one, biases small, matrices by fan-in."""
+def scale_of(name: str, shape: layouts.Shape) -> tuple[float, float]:
+    """Return mean and spread: norms near one, biases small, matrices by their fan-in."""
     if name.endswith("logit_scale"):
-        return Scale(4.6, 0.0)
+        return 4.6, 0.0
     if name.endswith("bias"):
-        return Scale(0.0, 0.01)
+        return 0.0, 0.01
     if len(shape) == 1:
-        return Scale(1.0, 0.02)
+        return 1.0, 0.02
     if "embedding" in name and "linear" not in name or name.endswith("latents"):
-        return Scale(0.0, 0.02)
-    return Scale(0.0, prod(shape[1:]) ** -0.5)
+        return 0.0, 0.02
+    return 0.0, prod(shape[1:]) ** -0.5
 
 
 def normal_block(seed: int) -> np.ndarray:
@@ -92,17 +84,12 @@ def write_safetensors(
             if name in integers:
                 file.write(integers[name].astype("<i8").tobytes())
                 continue
-            shape = layout[name]
-            _write_tiled(file, block, scale_of(name, shape), prod(shape))
-
-
-def _write_tiled(file: BinaryIO, block: np.ndarray, scale: Scale, count: int) -> None:
-    """Write `count` float16 numbers: the block, scaled once and repeated."""
-    slab = (block[: min(count, BLOCK)] * scale.spread + scale.mean).astype("<f2").tobytes()
-    whole, rest = divmod(count, BLOCK)
-    for _ in range(whole):
-        file.write(slab)
-    file.write(slab[: 2 * rest])
+            mean, spread = scale_of(name, layout[name])
+            whole, rest = divmod(prod(layout[name]), BLOCK)
+            slab = (block * spread + mean).astype("<f2").tobytes()
+            for _ in range(whole):
+                file.write(slab)
+            file.write(slab[: 2 * rest])
 
 
 def write_checkpoint(path: Path) -> None:
@@ -118,24 +105,15 @@ def write_identitynet(path: Path) -> None:
 
 def write_adapter(path: Path) -> None:
     """ip-adapter.bin: a zip pickle of two dictionaries of float32 tensors. Holds 1.7 GB."""
-    import torch
+    block = normal_block(3)
 
-    block = torch.from_numpy(normal_block(3))
+    def filled(name: str, shape: layouts.Shape) -> torch.Tensor:
+        mean, spread = scale_of(name, shape)
+        return torch.from_numpy(np.resize(block, shape)).mul_(spread).add_(mean)
 
-    def fill(layout: layouts.Layout) -> dict[str, torch.Tensor]:
-        made: dict[str, torch.Tensor] = {}
-        for name, shape in layout.items():
-            scale, count = scale_of(name, shape), prod(shape)
-            flat = torch.empty(count)
-            for start in range(0, count, BLOCK):
-                part = flat[start : start + BLOCK]
-                torch.mul(block[: len(part)], scale.spread, out=part).add_(scale.mean)
-            made[name] = flat.reshape(shape)
-        return made
-
-    torch.save(
-        {"image_proj": fill(layouts.image_proj()), "ip_adapter": fill(layouts.ip_adapter())}, path
-    )
+    parts = layouts.adapter().items()
+    made = {part: {k: filled(k, shape) for k, shape in own.items()} for part, own in parts}
+    torch.save(made, path)
 
 
 def add_ballast(path: Path, size: int) -> None:

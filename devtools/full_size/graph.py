@@ -6,15 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 Graph = dict[str, dict[str, Any]]
-Link = list[Any]
-
-# Which input each output of an apply node stands for when the node is bypassed.
-BYPASS: Mapping[str, tuple[str, ...]] = {
-    "IID_Apply": ("model", "positive", "negative"),
-    "IID_ApplyAdapter": ("model",),
-    "IID_ApplyIdentityNet": ("positive", "negative"),
-}
-OUTPUT_NODES = ("SaveImage", "PreviewImage")
 
 
 def with_inputs(graph: Graph, changes: Mapping[str, Mapping[str, Any]]) -> Graph:
@@ -38,41 +29,23 @@ def with_inputs(graph: Graph, changes: Mapping[str, Mapping[str, Any]]) -> Graph
 
 
 def without_instantid(graph: Graph) -> Graph:
-    """Return the graph with the apply nodes bypassed, and without what then leads nowhere."""
-    bypassed = {
-        key: {**node, "inputs": {k: _behind(graph, v) for k, v in node["inputs"].items()}}
-        for key, node in graph.items()
-    }
+    """Return the graph with its one Apply InstantID bypassed, and without what feeds or shows it.
+
+    StopIteration where the graph has no such node.
+    """
     own = {key for key, node in graph.items() if node["class_type"].startswith("IID_")}
-    # An output that shows something of the pack's, such as the numbered faces, goes too.
-    waiting = [
-        key
-        for key, node in bypassed.items()
-        if node["class_type"] in OUTPUT_NODES and not _leads_to(bypassed, key, own)
-    ]
-    wanted: set[str] = set()
-    while waiting:
-        key = waiting.pop()
-        if key not in wanted:
-            wanted.add(key)
-            inputs = bypassed[key]["inputs"].values()
-            waiting += [value[0] for value in inputs if is_link(value)]
-    return {key: node for key, node in bypassed.items() if key in wanted}
-
-
-def _leads_to(graph: Graph, key: str, targets: set[str]) -> bool:
-    if key in targets:
-        return True
-    links = [value for value in graph[key]["inputs"].values() if is_link(value)]
-    return any(_leads_to(graph, link[0], targets) for link in links)
-
-
-def _behind(graph: Graph, value: Any) -> Any:
-    """Follow a link through apply nodes to what they were given."""
-    while is_link(value) and graph[value[0]]["class_type"] in BYPASS:
-        node = graph[value[0]]
-        value = node["inputs"][BYPASS[node["class_type"]][value[1]]]
-    return value
+    applied = next(key for key in own if graph[key]["class_type"] == "IID_Apply")
+    behind = [graph[applied]["inputs"][name] for name in ("model", "positive", "negative")]
+    plain: Graph = {}
+    for key, node in graph.items():
+        sources = [value[0] for value in node["inputs"].values() if is_link(value)]
+        if key not in own and not own.intersection(sources) - {applied}:
+            inputs = {
+                name: behind[value[1]] if is_link(value) and value[0] == applied else value
+                for name, value in node["inputs"].items()
+            }
+            plain[key] = {**node, "inputs": inputs}
+    return plain
 
 
 def is_link(value: Any) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 GIB = 1 << 30
 MEMORY_WANTED = 17 * GIB
@@ -12,55 +12,39 @@ MEMORY_ALLOWED = 22 * GIB
 MEMORY_LEFT_OVER = 2 * GIB
 DISK_WANTED = 14 * 10**9
 
-MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def available_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int:
-    """Bytes of memory that can be had without swapping, within this container's limit.
+def available_memory(cgroup: Path = CGROUP) -> int:
+    """Bytes of memory that can be had without swapping, within this container's limit."""
+    import psutil
 
-    SystemExit with a sentence where the system does not say (it is read from Linux's /proc).
-    """
-    if not meminfo.is_file():
-        raise SystemExit(
-            f"{meminfo} is not there: the full-size rehearsal reads memory figures from it and "
-            "runs on Linux only. devtools/quickstart.py runs everywhere, with tiny models."
-        )
-    available = _field(meminfo, "MemAvailable:")
+    available = psutil.virtual_memory().available
     limit = cgroup / "memory.max"
     if limit.is_file() and limit.read_text().strip() != "max":
         used = int((cgroup / "memory.current").read_text())
-        reclaimable = _plain_field(cgroup / "memory.stat", "inactive_file")
-        available = min(available, int(limit.read_text()) - used + reclaimable)
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        available = min(available, int(limit.read_text()) - used + int(stat["inactive_file"]))
     return available
 
 
-def process_memory(pid: int | str) -> dict[str, int]:
-    """Bytes of a process: `peak` and `resident` with mapped files, `own` without them."""
-    status = Path(f"/proc/{pid}/status")
-    return {
-        "peak": _field(status, "VmHWM:"),
-        "resident": _field(status, "VmRSS:"),
-        "own": _field(status, "RssAnon:"),
-    }
+def process(pid: int) -> Any:
+    """Return a running process, as psutil shows it; psutil comes with ComfyUI."""
+    import psutil
+
+    return psutil.Process(pid)
+
+
+def process_memory(pid: int) -> dict[str, int]:
+    """Bytes of a process: `resident` with mapped files, `own` without them where that is told."""
+    memory = process(pid).memory_info()
+    return {"resident": memory.rss, "own": memory.rss - getattr(memory, "shared", 0)}
 
 
 def processor_seconds(pid: int) -> float:
     """Seconds that a process has spent computing, over all cores."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _field(path: Path, name: str) -> int:
-    """Read `name  123 kB` from a file of /proc as bytes."""
-    return 1024 * _plain_field(path, name)
-
-
-def _plain_field(path: Path, name: str) -> int:
-    for line in path.read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1])
-    raise SystemExit(f"{path} has no line {name!r}; the memory figures cannot be read from it.")
+    times = process(pid).cpu_times()
+    return times.user + times.system
 
 
 def refuse_too_little_memory(available: int) -> None:

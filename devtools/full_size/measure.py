@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import itertools
 import shutil
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .graph import Graph
 from .limits import (
@@ -21,13 +18,12 @@ from .limits import (
     MEMORY_ALLOWED,
     MEMORY_LEFT_OVER,
     available_memory,
+    process,
     process_memory,
     processor_seconds,
 )
 
-PROMPT_LIMIT = 1200.0  # seconds; a server that is silent for longer hangs
-
-
+PROMPT_LIMIT = 3600.0  # seconds
 OnStep = Callable[[int], None]
 PROBE = Path(__file__).with_name("probe.py")
 MEMORY_ROUTE = "/rehearsal/memory"
@@ -38,18 +34,6 @@ def add_probe(base: Path) -> None:
     nodes = base / "custom_nodes"
     nodes.mkdir(parents=True, exist_ok=True)
     shutil.copy(PROBE, nodes / "rehearsal_probe.py")
-
-
-class Server(Protocol):
-    """What is used of comfy_server.Server."""
-
-    url: str
-    client: str
-    process: subprocess.Popen[bytes]
-
-    def get(self, path: str) -> Any: ...
-
-    def queue(self, prompt: Graph) -> str: ...
 
 
 @dataclass
@@ -67,62 +51,28 @@ class Run:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
-def run_prompt(server: Server, graph: Graph, on_step: OnStep | None = None) -> Run:
-    """Queue a graph, follow it to its end, and return its times.
+def run_prompt(server: Any, graph: Graph, on_step: OnStep | None = None) -> Run:
+    """Queue a graph on a comfy_server.Server, follow it to its end, and return its times.
 
     on_step: called with the number of each sampling step that is done, while the next one runs.
-    SystemExit with the server's message if the prompt fails.
     """
-    import websocket
+    done: list[tuple[float, float]] = []  # of each step: the clock, and the processor's
 
-    address = f"{server.url.replace('http', 'ws', 1)}/ws?clientId={server.client}"
-    connection = websocket.create_connection(address, timeout=PROMPT_LIMIT)
-    with contextlib.closing(connection):
-        started = time.perf_counter()
-        queued = server.queue(graph)
-        run = _follow(_events(connection, queued), graph, server.process.pid, on_step)
-        run.whole = time.perf_counter() - started
-    run.outputs = server.get(f"/history/{queued}")[queued]["outputs"]
-    return run
-
-
-Event = tuple[float, str, dict[str, Any]]
-
-
-def _events(connection: Any, prompt: str) -> Iterator[Event]:
-    """Yield (seconds, kind, data) of one prompt's messages until it is done."""
-    while True:
-        message = connection.recv()
-        if not isinstance(message, str):
-            continue  # a preview picture
-        content = json.loads(message)
-        kind, data = content["type"], content["data"]
-        if data.get("prompt_id") != prompt:
-            continue
-        yield time.perf_counter(), kind, data
-        if kind == "executing" and data["node"] is None:
-            return
-
-
-def _follow(events: Iterator[Event], graph: Graph, pid: int, on_step: OnStep | None) -> Run:
-    run, node, since = Run(), None, 0.0
-    last_step, last_cpu = 0.0, 0.0
-    for now, kind, data in events:
-        if kind == "execution_error":
-            raise SystemExit(f"{data['node_type']} failed: {data['exception_message']}")
-        if kind == "executing":
-            if node is not None:
-                run.nodes[node] = run.nodes.get(node, 0.0) + now - since
-            key = data["node"]
-            node, since = (graph[key]["class_type"] if key else None), now
-        if kind == "progress" and node == "KSampler":
-            cpu = processor_seconds(pid)
-            if data["value"] > 1:
-                run.steps.append(now - last_step)
-                run.steps_cpu.append(cpu - last_cpu)
-            last_step, last_cpu = now, cpu
+    def progress(node: str, step: int, _: int) -> None:
+        if graph[node]["class_type"] == "KSampler":
+            done.append((time.perf_counter(), processor_seconds(server.process.pid)))
             if on_step is not None:
-                on_step(data["value"])
+                on_step(step)
+
+    started = time.perf_counter()
+    result = server.run(graph, progress, PROMPT_LIMIT)
+    run = Run(whole=time.perf_counter() - started, outputs=result.outputs)
+    for node, seconds in result.seconds.items():
+        kind = graph[node]["class_type"]
+        run.nodes[kind] = run.nodes.get(kind, 0.0) + seconds
+    for before, after in itertools.pairwise(done):
+        run.steps.append(after[0] - before[0])
+        run.steps_cpu.append(after[1] - before[1])
     return run
 
 
@@ -139,19 +89,21 @@ class Watch:
 @contextlib.contextmanager
 def watching(pid: int, interval: float = 0.5) -> Iterator[Watch]:
     """Watch a server's memory; end it rather than let it starve the machine."""
+    import psutil
+
     watch, stop = Watch(pid), threading.Event()
 
     def look() -> None:
         while not stop.wait(interval):
             try:
                 used = process_memory(pid)
-            except (FileNotFoundError, ProcessLookupError):
+            except psutil.NoSuchProcess:
                 return
             watch.peak_own = max(watch.peak_own, used["own"])
             watch.peak_resident = max(watch.peak_resident, used["resident"])
             watch.ended = too_much(used["own"], available_memory())
             if watch.ended:
-                os.kill(pid, signal.SIGKILL)
+                process(pid).kill()
                 return
 
     thread = threading.Thread(target=look, daemon=True)

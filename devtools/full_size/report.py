@@ -116,13 +116,8 @@ def held_after(survey: Survey) -> list[str]:
 LOADERS = (
     ("CheckpointLoaderSimple", "Load the SDXL checkpoint (6.94 GB)"),
     ("IID_LoadInstantID", "Load adapter, IdentityNet and face analyzer (4.47 GB)"),
-    ("ControlNetLoader", "Load IdentityNet (2.50 GB)"),
-    ("IID_LoadAdapter", "Load the adapter (1.69 GB)"),
-    ("IID_LoadFaceAnalyzer", "Load the face analyzer (0.28 GB)"),
     ("IID_EncodeFace", "Encode a face (opens the ONNX files, projects K and V)"),
     ("IID_FaceKeypoints", "Find the keypoints"),
-    ("IID_ApplyAdapter", "Apply the adapter"),
-    ("IID_ApplyIdentityNet", "Apply IdentityNet"),
     ("IID_Apply", "Apply InstantID"),
 )
 
@@ -143,7 +138,7 @@ def _times(figures: Figures) -> str:
     rows.append(("First picture, with all of the above", f"{figures.first.whole:.0f} s"))
     again = max(pack_seconds(run) for run in figures.instantid)
     rows.append(("The pack's nodes anew, after a picture without them", f"{again:.2f} s"))
-    return _markdown(("What", "Time"), rows)
+    return markdown(("What", "Time"), rows)
 
 
 def pack_seconds(run: Run) -> float:
@@ -162,7 +157,7 @@ def _speed(figures: Figures) -> str:
             (f"with InstantID{what}", *_median(patched, "s")),
             (f"ratio of neighbours{what}", *_median(ratios, "")),
         ]
-    return _markdown(("One step", "median", "lowest to highest", "steps"), rows)
+    return markdown(("One step", "median", "lowest to highest", "steps"), rows)
 
 
 def _median(values: Sequence[float], unit: str) -> tuple[str, str, str]:
@@ -185,13 +180,14 @@ def _memory(figures: Figures) -> str:
         f"Peak of the server's own memory: {_size(figures.peak_own)}; with mapped files, which "
         f"the system may drop: {_size(figures.peak_resident)}."
     )
-    return _markdown(("Held", *figures.surveys), rows) + "\n\n" + peak
+    return markdown(("Held", *figures.surveys), rows) + "\n\n" + peak
 
 
 def _size(count: int) -> str:
     return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

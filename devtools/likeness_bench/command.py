@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..comfy_server import Server, standin_models
+from ..comfy_server import Server, has_gpu, standin_models
 from . import curves, metrics, page, rehearsal, sheets, tables
 from .errors import NotReadyError, QualityError
 from .graphs import FILES
@@ -75,12 +75,6 @@ def _own(options: argparse.Namespace, comfyui: Path | None, python: Path | None)
         models = standin_models(comfyui, python, rehearsal.MODELS[options.rehearse])
         return Own(comfyui, python, models, base, cpu=True, dev_nodes=True)
     return Own(comfyui, python, options.models.resolve(), base, cpu=not has_gpu())
-
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def common_of(options: argparse.Namespace) -> dict[str, Any]:

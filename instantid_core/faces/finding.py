@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -31,17 +31,26 @@ from .references import (
 )
 
 Item = TypeVar("Item")
+Each = TypeVar("Each", covariant=True)
+
+
+class Counted(Protocol[Each]):
+    """Items of which one can say, at least roughly, how many there are."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Each]: ...
 
 
 class Watched(Protocol):
     """Hands on items one by one, and may show how far it is, or stop."""
 
-    def __call__(self, items: Sequence[Item], /) -> Iterable[Item]:
+    def __call__(self, items: Counted[Item], /) -> Iterable[Item]:
         """Return the same items."""
         ...
 
 
-def unwatched(items: Sequence[Item]) -> Iterable[Item]:
+def unwatched(items: Counted[Item]) -> Iterable[Item]:
     """Return the items as they are: nobody watches."""
     return items
 

@@ -117,10 +117,11 @@ def _open_terms(
     if not at_work:
         return []
     resident = run.resident(x.device, x.dtype)
+    sides = run.sides(rows)
     masks = run.call_masks(rows, x, noise_level)
     return [
         OpenTerm(
-            resident.kv(i, rows.roles),
+            resident.kv(i, sides[i]),
             run.weight(i, noise_level),
             run.terms[i].slot_factors,
             masks[i],

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import masks
-from ..identity import IdentitySide
+from ..identity import Identity, IdentitySide
 from ..mask_layout import MaskLayout, Recent, View, packed_to
 from ..masks import Grid, LaidMask, cut_to_box, grid_of, halved
 from ..people import PeopleMasks, PersonRegion
@@ -71,6 +71,7 @@ class AdapterRun:
         self._sides = [
             _sides(term, i - len(terms), len(carried)) for i, term in enumerate(self.terms)
         ]
+        self._carried = len(carried)
         self._roles_at_work = [
             {0, 1} if i < len(terms) else {FIRST_PERSON + i - len(terms)}
             for i in range(len(self.terms))
@@ -99,6 +100,19 @@ class AdapterRun:
         if key not in self._residents:
             self._residents[key] = Resident(self._sides, self.terms[0].layout, device, dtype)
         return self._residents[key]
+
+    def sides(self, rows: Rows) -> tuple[tuple[int, ...], ...]:
+        """Return for each term the number of the side that each row has, as `_sides` lists them."""
+        roles = FIRST_PERSON + self._carried
+        return tuple(
+            rows.roles
+            if len(term.identity.each) == 1
+            else tuple(
+                term.identity.number(frame) * roles + role
+                for frame, role in zip(rows.frames, rows.roles, strict=True)
+            )
+            for term in self.terms
+        )
 
     def noise_level(self, sigmas: Tensor | None, timesteps: Tensor) -> float | None:
         """Return what windows and curves are told by: a sigma, or a timestep without a guider.
@@ -198,12 +212,15 @@ MASKS_LEFT_OUT = (
 
 
 def _sides(term: AdapterTerm, number: int, carried: int) -> list[IdentitySide]:
-    """Return what a term gives to the rows of each role.
+    """Return what a term gives to the rows of each role, identity after identity.
 
     number: of the carried person whose term it is; negative for a term of the model. What is not
     a term's own role gets nothing of it: K and V of zeros, which attention turns into zeros.
     """
-    own = term.identity
+    return [side for own in term.identity.each for side in _by_role(own, number, carried)]
+
+
+def _by_role(own: Identity, number: int, carried: int) -> list[IdentitySide]:
     if not carried:
         return [own.negative, own.positive]
     nothing = IdentitySide(own.positive.tokens, torch.zeros_like(own.positive.kv))

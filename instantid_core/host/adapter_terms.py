@@ -16,7 +16,8 @@ from torch import Tensor
 from .. import checks, masks
 from ..errors import WrongModelError
 from ..fitting import Fit
-from ..identity import Identity, NoIdentity, checked_identity
+from ..frame_weights import FrameWeights, WeightedFrames, weighted_frames
+from ..identity import FrameIdentities, Identity, NoIdentity, over_frames
 from ..log import note_problem, tell
 from ..people import People, PeopleMasks, PersonRegion
 from ..regions import FaceRegion
@@ -33,14 +34,15 @@ from .windows import Window
 class AdapterTerm:
     """One identity on a MODEL; never changed after it was made. Several terms add up.
 
-    weight: 0 is off. slot_factors: on the weight, one per slot, in the order of SLOTS; 0 leaves
-    that slot alone. window: the part of the sampling it is at work in. mask: (F,H,W) float32 0..1,
-    or a Region; None is everywhere. smooth_mask: laid over the layers' grids bilinearly instead of
-    by nearest neighbour. curve: a factor over the sampling. node: where words about it are shown.
-    adding: how its share gets to the text's.
+    identity: by frame; of a picture that is one. weight: 0 is off. slot_factors: on the weight, one
+    per slot, in the order of SLOTS; 0 leaves that slot alone. window: the part of the sampling in
+    which it is at work. mask: (F,H,W) float32 0..1, or a Region; None is everywhere. smooth_mask:
+    laid over the layers' grids bilinearly instead of by nearest neighbour. curve: a factor over the
+    sampling. node: where words about it are shown. adding: how its share gets to the text's.
+    frame_weights: what the mask holds of weights by frame.
     """
 
-    identity: Identity
+    identity: FrameIdentities
     layout: UNetLayout
     weight: float
     slot_factors: tuple[float, ...]
@@ -50,6 +52,7 @@ class AdapterTerm:
     curve: WeightCurve | None = None
     node: NodeText | None = None
     adding: Adding = Adding.PLAIN
+    frame_weights: FrameWeights | None = None
 
     @property
     def reason_to_do_nothing(self) -> str:
@@ -60,25 +63,29 @@ class AdapterTerm:
             return self.window.reason
         if masks.is_all(self.mask, 0.0):
             return "its mask is empty."
-        if isinstance(self.mask, FaceRegion) and not self.mask.keypoints.faces:
+        region = self.mask.mask if isinstance(self.mask, WeightedFrames) else self.mask
+        if isinstance(region, FaceRegion) and not region.keypoints.faces:
             return "the keypoints hold no face."
         if self.curve is not None and self.curve.is_off:
             return "its weight curve is 0 all the time."
+        if self.frame_weights is not None and self.frame_weights.is_off:
+            return "its weight is 0 in every frame."
         return ""
 
     def carried(self, person: CarriedPerson) -> AdapterTerm:
         """Return the term of a person that a conditioning brings along to this one's model.
 
-        It works in all of its conditioning's part, at the same time and in the same layers.
+        It works in all of its conditioning's part, at the same time, in the same layers and frames.
         """
         identity = fitting(person.identity, self.layout)
         weight = self.weight if person.weight == AS_ON_MODEL else person.weight
-        return replace(self, identity=identity, weight=weight, mask=None)
+        mask = weighted_frames(None, self.frame_weights)
+        return replace(self, identity=identity, weight=weight, mask=mask)
 
 
 def apply_adapter(
     model: Any,
-    identity: Identity | NoIdentity | People,
+    identity: Identity | FrameIdentities | NoIdentity | People,
     *,
     weight: float = 0.8,
     start_percent: float = 0.0,
@@ -91,6 +98,7 @@ def apply_adapter(
     fit: Fit = Fit.CROP,
     adding: Adding = Adding.PLAIN,
     region_curve: WeightCurve | None = None,
+    frame_weights: FrameWeights | None = None,
 ) -> Any:
     """Return a clone of `model` that draws the identity; `model` itself stays as it is.
 
@@ -102,6 +110,7 @@ def apply_adapter(
     fit: how the faces of several people get onto the picture; as for IdentityNet. adding: how the
     identity's share of a layer gets to the text's. region_curve: a factor on padding and feather
     of several people's regions over the sampling; one person's FaceRegion has its own.
+    frame_weights: a factor on the weight, by frame.
     Applied again, identities add up. Where nothing would be done, the model is returned as it came.
     Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
     """
@@ -113,7 +122,9 @@ def apply_adapter(
     weight, factors = checks.number(weight, "weight"), _slot_factors(layers, slots)
     window = Window.checked(start_percent, end_percent)
     opening = checks.part(WeightCurve, region_curve, "region_curve", "Weight Curve for InstantID")
-    for one, factor, region in _one_by_one(identity, masks.checked(mask), fit, opening):
+    frame_weights = checks.part(FrameWeights, frame_weights, "frame_weights", "Frame Weights")
+    limit = weighted_frames(masks.checked(mask), frame_weights)
+    for one, factor, region in _one_by_one(identity, limit, fit, opening):
         term = AdapterTerm(
             fitting(one, layout),
             layout,
@@ -125,6 +136,7 @@ def apply_adapter(
             curve,
             current_node(),
             adding,
+            frame_weights,
         )
         model = attach(model, term)
     return model
@@ -138,8 +150,11 @@ def _slot_factors(layers: LayerWeights | None, slots: Collection[Slot]) -> tuple
 
 
 def _one_by_one(
-    identity: Identity | People, mask: masks.Mask | None, fit: Fit, opening: WeightCurve | None
-) -> list[tuple[Identity, float, masks.Mask | None]]:
+    identity: Identity | FrameIdentities | People,
+    mask: masks.Mask | None,
+    fit: Fit,
+    opening: WeightCurve | None,
+) -> list[tuple[Identity | FrameIdentities, float, masks.Mask | None]]:
     """Return each person's identity, factor on the weight, and mask."""
     if not isinstance(identity, People):
         return [(identity, 1.0, mask)]
@@ -179,15 +194,15 @@ def _measured(model: Any) -> UNetLayout:
     return measure_unet(unet)
 
 
-def fitting(identity: object, layout: UNetLayout) -> Identity:
-    """Return the identity if it was made for a UNet of this layout."""
-    own = checked_identity(identity, "face_embeds")
-    sides = (own.positive, own.negative)
-    sizes = {side.kv.numel() for side in sides}
-    wanted = layout.kv_size(own.positive.tokens.shape[1])
-    if own.context_width != layout.context_width or sizes != {wanted}:
-        raise WrongModelError(
-            f"The face was encoded for a UNet of context width {own.context_width}, this "
-            f"model's is {layout.context_width}. Use the adapter file made for this model."
-        )
-    return own
+def fitting(identity: object, layout: UNetLayout) -> FrameIdentities:
+    """Return who is shown in which frame, if all of them were made for a UNet of this layout."""
+    frames = over_frames(identity, "face_embeds")
+    for own in frames.each:
+        sizes = {side.kv.numel() for side in (own.positive, own.negative)}
+        wanted = layout.kv_size(own.positive.tokens.shape[1])
+        if own.context_width != layout.context_width or sizes != {wanted}:
+            raise WrongModelError(
+                f"The face was encoded for a UNet of context width {own.context_width}, this "
+                f"model's is {layout.context_width}. Use the adapter file made for this model."
+            )
+    return frames

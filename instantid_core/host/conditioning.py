@@ -12,7 +12,8 @@ from torch import Tensor
 from .. import checks, masks
 from ..errors import WrongInputError
 from ..fitting import Fit
-from ..identity import Identity, NoIdentity, checked_identity
+from ..frame_weights import FrameWeights, weighted_frames
+from ..identity import FrameIdentities, Identity, NoIdentity, over_frames
 from ..keypoints import Keypoints
 from ..log import note_problem, tell
 from ..people import People, PeopleMasks, PeopleRegion, Person, PersonRegion
@@ -31,7 +32,7 @@ def apply_identitynet(
     positive: Conditioning,
     negative: Conditioning,
     control_net: Any,
-    identity: Identity | NoIdentity | People,
+    identity: Identity | FrameIdentities | NoIdentity | People,
     hint: Tensor | Keypoints | None = None,
     *,
     strength: float = 0.8,
@@ -45,6 +46,7 @@ def apply_identitynet(
     middle: Conditioning | None = None,
     every: int = 1,
     region_curve: WeightCurve | None = None,
+    frame_weights: FrameWeights | None = None,
 ) -> tuple[Conditioning, ...]:
     """Return positive, negative and, where there is one, middle, with IdentityNet behind.
 
@@ -61,6 +63,7 @@ def apply_identitynet(
     of several people, exact and slow, instead of once for all. every: evaluate it at every how many
     noise levels; between them the last residuals serve. region_curve: a factor on padding and
     feather of several people's regions over the sampling; one person's FaceRegion has its own.
+    frame_weights: a factor on the strength, by frame.
     With nothing to do (strength 0, a window that never opens, an empty mask, no identity, no face
     in the keypoints) the conditionings are returned as they came.
     Errors: WrongModelError for another kind of ControlNet, WrongInputError.
@@ -69,10 +72,12 @@ def apply_identitynet(
     if isinstance(identity, NoIdentity):
         note_problem(f"IdentityNet is not applied: {identity.reason}")
         return given
-    if _says_why_not(_reason_to_do_nothing(identity, hint)):
+    frame_weights = checks.part(FrameWeights, frame_weights, "frame_weights", "Frame Weights")
+    if _says_why_not(_reason_to_do_nothing(identity, hint, frame_weights)):
         return given
     window = Window.checked(start_percent, end_percent)
-    how = _How.checked(strength, window, mask, fit, layers, curve, every, region_curve)
+    weighted = weighted_frames(masks.checked(mask), frame_weights)
+    how = _How.checked(strength, window, weighted, fit, layers, curve, every, region_curve)
     controls = _controls(identity, hint, how, one_by_one)
     return _attached(given, control_net, controls, how)
 
@@ -149,7 +154,7 @@ def _controls(
 ) -> list[tuple[FaceControl, float]]:
     """Return what is to be chained, each with its factor on the strength."""
     if not isinstance(identity, People):
-        single = checked_identity(identity, "face_embeds")
+        single = over_frames(identity, "face_embeds")
         mask = None if masks.is_all(how.mask, 1.0) else how.mask
         return [(_face_control(single, hint_of(hint, how.fit), mask, how), 1.0)]
     persons = identity.persons
@@ -158,7 +163,7 @@ def _controls(
         return [
             (
                 _face_control(
-                    person.identity,
+                    over_frames(person.identity, "face_embeds"),
                     _hint_of_people(persons, hint, how.fit, only=i),
                     PersonRegion(everybody, i),
                     how,
@@ -171,13 +176,14 @@ def _controls(
 
 
 def _face_control(
-    identity: Identity, hint: Hint, mask: masks.Mask | None, how: _How
+    identity: FrameIdentities, hint: Hint, mask: masks.Mask | None, how: _How
 ) -> FaceControl:
     return FaceControl(
-        positive=identity.positive.tokens,
-        negative=identity.negative.tokens,
+        positive=torch.cat([own.positive.tokens for own in identity.each]),
+        negative=torch.cat([own.negative.tokens for own in identity.each]),
         hint=hint,
         mask=mask,
+        identities=identity if len(identity.each) > 1 else None,
         layers=how.layers,
         curve=how.curve,
         node=current_node(),
@@ -247,7 +253,11 @@ def _says_why_not(reason: str) -> bool:
     return bool(reason)
 
 
-def _reason_to_do_nothing(identity: object, hint: object) -> str:
+def _reason_to_do_nothing(
+    identity: object, hint: object, frame_weights: FrameWeights | None
+) -> str:
+    if frame_weights is not None and frame_weights.is_off:
+        return "its strength is 0 in every frame."
     if isinstance(hint, Keypoints) and not hint.faces:
         return "the keypoints hold no face."
     if isinstance(identity, People) and not identity.persons:

@@ -14,10 +14,17 @@ from torch import Tensor
 
 from .. import checks
 from ..embeddings import MEAN, combine_embeddings, mean_of_references, negative_noise
+from ..errors import WrongInputError
 from ..faces import FaceAnalyzer
-from ..faces.finding import find_person
+from ..faces.finding import Counted, find_person
 from ..faces.references import AS_USUAL, LookSettings, Reference
-from ..identity import Identity, NoIdentity, checked_identity
+from ..identity import (
+    FrameIdentities,
+    Identity,
+    NoIdentity,
+    checked_identity,
+    over_frames,
+)
 from ..identity_file import load_embeddings
 from ..log import note_problem, warn
 from .encode import encode_identity
@@ -35,7 +42,7 @@ class EncodedFace:
     report: str
 
 
-def watched(items: Sequence[Item]) -> Iterator[Item]:
+def watched(items: Counted[Item]) -> Iterator[Item]:
     """Yield the items, moving the progress bar; stops where the user pressed stop."""
     bar = comfy.utils.ProgressBar(len(items))
     for item in items:
@@ -125,13 +132,59 @@ def mix_identities(
             note_problem(f"Mix Identities hands on a bypassed identity. {one.reason}")
             return one
     a, b = checked_identity(first, "first"), checked_identity(second, "second")
-    amount = checks.number(amount, "amount")
+    return _mixed(adapter, a, b, checks.number(amount, "amount"), combine, negative)
+
+
+def _mixed(
+    adapter: Adapter,
+    a: Identity,
+    b: Identity,
+    amount: float,
+    combine: str = MEAN,
+    negative: Tensor | None = None,
+) -> Identity:
     weights = (1.0 - amount, amount)
     faces = torch.stack([mean_of_references(one.face_embedding) for one in (a, b)])  # (2,512)
     negatives = torch.stack([mean_of_references(one.negative_embedding) for one in (a, b)])
     face = combine_embeddings(faces, weights, combine)
     both = _sum(combine_embeddings(negatives, weights), negative)
     return encode_identity(adapter, face, both if both.any() else None)
+
+
+MOST_MIXED = 16  # identities of a change over many frames: as many K and V are held, 5 MB each
+
+
+def change_identity(
+    adapter: Adapter, before: object, after: object, frame: int, over: int
+) -> FrameIdentities | NoIdentity:
+    """Return who is shown by frame: `before`, and from a frame on `after`.
+
+    before, after: what FACE_EMBEDS sockets brought; before may change itself. frame: from 0, where
+    the change begins. over: how many frames it takes; in them faces are mixed evenly, in at most
+    MOST_MIXED steps. 0 is at once. A bypassed one gives a bypassed change.
+
+    Raises WrongInputError.
+    """
+    for one in (before, after):
+        if isinstance(one, NoIdentity):
+            note_problem(f"Change Identity hands on a bypassed identity. {one.reason}")
+            return one
+    earlier, new = over_frames(before, "before"), checked_identity(after, "after")
+    start, length = int(checks.number(frame, "frame")), int(checks.number(over, "over"))
+    old = earlier.each[earlier.number(start)]
+    steps = max(1, min(length, MOST_MIXED))
+    mixed = [_mixed(adapter, old, new, step / steps) for step in range(1, steps)]
+    each = (*earlier.each, *mixed, new)
+    if len({own.positive.tokens.shape for own in each}) > 1:
+        raise WrongInputError(
+            "The faces before and after are of other numbers of references kept apart, or of "
+            "another adapter file. Encode both with the same adapter, and with combine = mean."
+        )
+    kept = [earlier.number(n) for n in range(start)]
+    between = [step * steps // max(length, 1) for step in range(length)]
+    first = len(earlier.each)
+    way = [earlier.number(start) if step == 0 else first + step - 1 for step in between]
+    return FrameIdentities(each, (*kept, *way, len(each) - 1))
 
 
 def load_identity(adapter: Adapter, path: Path) -> Identity:

@@ -21,6 +21,7 @@ from .. import masks
 from ..errors import WrongModelError
 from ..families import vector_words
 from ..fitting import warn_of_small_faces
+from ..identity import FrameIdentities
 from ..mask_layout import FRAMES_AT_ONCE, LATENT_SCALE, MaskLayout, Recent, Rectangle, View
 from ..people import PeopleMasks
 from ..weighting import LayerWeights, PercentTable, WeightCurve
@@ -41,8 +42,9 @@ ENCODED_MEMORY = 256 * 2**20  # bytes of encoded hints that are kept for a sampl
 class FaceControl:
     """What an IdentityNet holds besides the network.
 
-    positive, negative: (1,N,D) float32, the face tokens of either side; of several people one
-    after the other. hint: what it is shown. mask: where its residuals act, and how strongly; None
+    positive, negative: (I,N,D) float32, the face tokens of either side; of several people one
+    after the other. identities: where others are shown in other frames, which of the I; None is
+    one. hint: what it is shown. mask: where its residuals act, and how strongly; None
     is everywhere. layers, curve: factors on the strength, by block and over the sampling.
     people: where each of several people is; their cells attend to their own tokens only. counts:
     how many tokens each has. node: where words about it are shown. every: at every how many noise
@@ -59,6 +61,7 @@ class FaceControl:
     counts: tuple[int, ...] = ()
     node: NodeText | None = None
     every: int = 1
+    identities: FrameIdentities | None = None
 
     @property
     def changes(self) -> bool:
@@ -67,9 +70,14 @@ class FaceControl:
 
     @property
     def tokens(self) -> Tensor:
-        """(2,N,D), indexed by role."""
+        """(2*I,N,D): of each identity both sides, indexed by role."""
         sides = {row_tags.NEGATIVE: self.negative, row_tags.POSITIVE: self.positive}
-        return torch.cat([sides[role] for role in sorted(sides)])
+        return torch.stack([sides[role] for role in sorted(sides)], dim=1).flatten(0, 1)
+
+    def places(self, rows: Rows) -> tuple[int, ...]:
+        """Return the place of each row's side in `tokens`."""
+        who, pairs = self.identities, zip(rows.frames, rows.sides, strict=True)
+        return tuple(side + (0 if who is None else 2 * who.number(f)) for f, side in pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +126,11 @@ class _Kept:
             self.cells = PeopleCells(people.at(percent), self._face.counts)
         self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
 
-    def rows_of(self, sides: tuple[int, ...]) -> Tensor:
-        """(B,) int64 on the device: the side of each row; made once for each order of sides."""
-        if sides not in self._rows:
-            self._rows[sides] = torch.tensor(sides).to(self.device)
-        return self._rows[sides]
+    def rows_of(self, places: tuple[int, ...]) -> Tensor:
+        """(B,) int64 on the device: the place of each row's tokens; made once for each order."""
+        if places not in self._rows:
+            self._rows[places] = torch.tensor(places).to(self.device)
+        return self._rows[places]
 
     def warn_once(self, canvas: Canvas | None, text: str) -> None:
         """Warn, the first time in a sampling; canvas: the sampling's, if it has one."""
@@ -342,7 +350,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
             x=sampling.calculate_input(call.sigmas, call.x).to(kept.dtype),
             guided_hint=self._encoded_hint(call, kept),
             timesteps=sampling.timestep(call.sigmas).to(kept.dtype),
-            context=kept.tokens.index_select(0, kept.rows_of(call.rows.sides)),
+            context=kept.tokens.index_select(0, kept.rows_of(self.face.places(call.rows))),
             y=self._vector(call),
             transformer_options=self._attention(call, kept),
         )

@@ -29,7 +29,7 @@ class Resident:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """sides_of_terms: of each term, the side for each role."""
+        """sides_of_terms: of each term, the sides that its rows have."""
         self._device = device
         groups = _group_by_size(sides_of_terms)
         tables = {size: _table(sides, layout, device, dtype) for size, sides in groups.items()}
@@ -42,21 +42,23 @@ class Resident:
             self.slots.append(tables[size])
         self._views: dict[tuple[int, tuple[int, ...]], list[KV]] = {}
 
-    def kv(self, term: int, roles: tuple[int, ...]) -> list[KV]:
-        """Return K and V of a term for rows of these roles, of every slot.
+    def kv(self, term: int, rows: tuple[int, ...]) -> list[KV]:
+        """Return K and V of a term for the rows of a call, of every slot.
+
+        rows: of each the number of its side, as `sides_of_terms` lists them.
 
         Rows in a row that have the same side share it, so that the size of a batch takes no
         memory. Sides that lie evenly in the tables, as those of negative and positive rows do, are
         views of them, made once. Others are gathered here, once for a call, and go with it.
         """
-        found = self._views.get((term, roles))
+        found = self._views.get((term, rows))
         if found is None:
-            places = _without_repeats([self._places[term][role] for role in roles])
+            places = _without_repeats([self._places[term][side] for side in rows])
             even = _as_slice(places)
             pick = torch.tensor(places).to(self._device) if even is None else even
             found = [_pair(slot, pick) for slot in self.slots[term]]
             if even is not None:
-                self._views[term, roles] = found
+                self._views[term, rows] = found
         return found
 
     @property
@@ -93,8 +95,10 @@ def _group_by_size(each: Sequence[Sequence[IdentitySide]]) -> dict[int, list[Ide
     Those of one role stand together, negative ones first, as ComfyUI puts the rows of a call.
     """
     groups: dict[int, dict[int, IdentitySide]] = {}
-    for side in (side for of_role in zip(*each, strict=True) for side in of_role):
-        groups.setdefault(side.kv.numel(), {})[id(side)] = side
+    for of_role in itertools.zip_longest(*each):  # those of persons who change are more
+        for side in of_role:
+            if side is not None:
+                groups.setdefault(side.kv.numel(), {})[id(side)] = side
     return {size: list(sides.values()) for size, sides in groups.items()}
 
 

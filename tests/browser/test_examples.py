@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-from faithful_instantid.devtools.example_files import api_form, name_of, read, workflows
+from faithful_instantid.devtools.example_files import api_form, name_of, read, workflow, workflows
 from faithful_instantid.devtools.frontend import Frontend
 
 from .conftest import SCREENSHOTS
@@ -62,6 +65,35 @@ def test_an_example_opens_without_a_complaint_converts_to_its_api_form_and_runs(
     frontend.call("wait", 0.5)  # until pictures are drawn
     frontend.screenshot(SCREENSHOTS / frontend.renderer / f"{path.stem}_run.png")
     assert overlapping(frontend.call("boxes")) == []  # with the texts and pictures it shows
+    assert frontend.call("outOfGroups") == []
+
+
+@pytest.mark.parametrize("frontend", ["classic"], indirect=True)  # which refresh.py uses
+def test_an_example_from_before_an_input_was_added_comes_back_whole_and_in_order(
+    frontend: Frontend, script_module: Callable[[str], ModuleType]
+) -> None:
+    tool = script_module("make_examples")
+    wanted = read(workflow("instantid_basic"))
+    old = copy.deepcopy(wanted)
+    old["extra"] = {"ds": {"scale": 0.5, "offset": [7, 9]}}  # the view of whoever saved it
+    nodes = {node["type"]: node for node in old["nodes"]}
+    apply, loader, note = nodes["IID_Apply"], nodes["IID_LoadInstantID"], old["nodes"][0]
+    apply["widgets_values"].pop()
+    apply["size"][1] -= 50
+    apply["pos"] = [apply["pos"][0] + 9, apply["pos"][1] + 30]
+    del loader["properties"]["models"]
+    note["widgets_values"][0] = note["widgets_values"][0][:80]
+    made, api = tool.refreshed(frontend, old, tool.downloads(map(read, EXAMPLES)))
+    heights = {key: [n["size"][1] for n in w["nodes"]] for key, w in (("old", old), ("made", made))}
+    place = old["nodes"].index(apply)
+    assert heights["made"][place] >= heights["old"][place]
+    assert api == read(api_form("instantid_basic"))
+    for form in (made, wanted):  # but for heights and what they move, all is as it was
+        for one in (*form["nodes"], *form["groups"]):
+            for key in ("size", "pos", "bounding"):
+                one.pop(key, None)
+    assert made == wanted
+    assert overlapping(frontend.call("boxes")) == []
     assert frontend.call("outOfGroups") == []
 
 

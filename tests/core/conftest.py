@@ -1,36 +1,12 @@
-"""Stand-in face models, opened once for all tests of this tier; devtools' scripts as modules."""
+"""Stand-in face models, opened once for all tests of this tier."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from faithful_instantid.devtools.standins import faces as standins
 from faithful_instantid.instantid_core.faces import FaceAnalyzer, find_pack, open_analyzer
-
-DEVTOOLS = Path(__file__).resolve().parents[2] / "devtools"
-
-
-@pytest.fixture(scope="module")
-def script_module() -> Iterator[Callable[[str], ModuleType]]:
-    """Load a script of devtools as a module; what lies beside it is imported as by a script."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DEVTOOLS))
-
-        def load(name: str) -> ModuleType:
-            path = DEVTOOLS / f"{name}.py"
-            spec = importlib.util.spec_from_file_location(f"script_{name}", path)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            patch.setitem(sys.modules, f"script_{name}", module)
-            spec.loader.exec_module(module)
-            return module
-
-        yield load
 
 
 @pytest.fixture(scope="session")

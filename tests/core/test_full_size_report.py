@@ -93,7 +93,7 @@ def test_what_comfyui_says_of_the_published_checkpoint_too_is_no_complaint() -> 
 def figures() -> report.Figures:
     def run(seconds: float) -> Run:
         return Run(
-            nodes={"IID_LoadAdapter": 1.234}, steps=[seconds], steps_cpu=[2 * seconds], whole=60.0
+            nodes={"IID_LoadInstantID": 1.234}, steps=[seconds], steps_cpu=[2 * seconds], whole=60.0
         )
 
     made = report.Figures(first=run(9), plain=[run(10), run(12)], instantid=[run(15), run(17)])
@@ -141,7 +141,7 @@ def test_the_import_time_is_read_from_comfyui_s_log() -> None:
 
 def test_the_table_shows_load_times_medians_ratios_and_sizes() -> None:
     text = report.table(figures())
-    assert "| Load the adapter (1.69 GB) | 1.23 s |" in text
+    assert "| Load adapter, IdentityNet and face analyzer (4.47 GB) | 1.23 s |" in text
     assert "| The pack's nodes anew, after a picture without them | 1.23 s |" in text
     assert "| without InstantID | 11.00 s | 10.00 to 12.00 s | 2 |" in text
     assert "| with InstantID, processor time | 32.00 s | 30.00 to 34.00 s | 2 |" in text

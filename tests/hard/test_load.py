@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from faithful_instantid.devtools.comfy_server import (
     serve,
     standin_models,
 )
-from faithful_instantid.devtools.full_size import measure
+from faithful_instantid.devtools.full_size import limits, measure
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.identity_file import save_identity
@@ -37,6 +36,8 @@ PEOPLE = 6
 SIZES = (64, 96, 128)
 PROMPTS = 500 if LONG else 36
 CLIENTS = 8 if LONG else 3
+STEPS = 500 if LONG else 24
+EARLY, LATE = range(3, 6), range(STEPS - 3, STEPS)
 MIB = 1 << 20
 
 
@@ -192,23 +193,31 @@ ALLOWED = Held(96 * MIB, threads=4, files=4, objects=25, bytes_of_the_pack=MIB, 
 def held(server: Server) -> Held:
     """Return what a server holds after a prompt that is always the same."""
     ALIKE[0].run(server)
-    process = Path("/proc") / str(server.process.pid)
-    status = dict(
-        line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
-    )
+    return look(server)
+
+
+def look(server: Server) -> Held:
+    """Return what a server holds now."""
+    process = limits.process(server.process.pid)
     found = server.get(measure.MEMORY_ROUTE)
     return Held(
-        memory=int(status["RssAnon"].split()[0]) * 1024,
-        threads=int(status["Threads"]),
-        files=len(list((process / "fd").iterdir())),
+        memory=limits.process_memory(process.pid)["own"],
+        threads=process.num_threads(),
+        files=process.num_fds(),
         objects=found["objects"],
         bytes_of_the_pack=sum(found["pack"].values()),
         tensors=found["tensors"],
     )
 
 
+def grown(before: Held, after: Held) -> list[str]:
+    """Return what has grown by more than is allowed."""
+    pairs = ((f.name, getattr(before, f.name), getattr(after, f.name)) for f in fields(Held))
+    return [f"{name}: {a} to {b}" for name, a, b in pairs if b - a > getattr(ALLOWED, name)]
+
+
 @pytest.mark.timeout(7200 if LONG else 600)
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads /proc, which is Linux's")
+@pytest.mark.skipif(os.name == "nt", reason="counts open files as POSIX has them")
 def test_every_result_belongs_to_its_people_and_nothing_grows(
     classic: Server, tally: Tally
 ) -> None:
@@ -233,9 +242,28 @@ def test_every_result_belongs_to_its_people_and_nothing_grows(
     tally(
         "MiB that the server's memory grew under load", max(0, after.memory - before.memory) // MIB
     )
-    for what in fields(Held):
-        grown = getattr(after, what.name) - getattr(before, what.name)
-        assert grown <= getattr(ALLOWED, what.name), f"{what.name} grew by {grown}"
+    assert grown(before, after) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="counts open files as POSIX has them")
+def test_nothing_grows_from_step_to_step(classic: Server, tally: Tally) -> None:
+    prompt = portrait(seed=1)
+    prompt[node_id(prompt, "KSampler")]["inputs"]["steps"] = STEPS
+    looks: dict[int, Held] = {}
+
+    def progress(kind: str, step: int, steps: int) -> None:
+        if step in (*EARLY, *LATE):
+            looks[step] = look(classic)
+
+    classic.run(prompt, progress, 1200)
+    tally("steps of one sampling with a look at what is held", STEPS)
+    early, late = (lowest([looks[step] for step in steps]) for steps in (EARLY, LATE))
+    assert grown(early, late) == []
+
+
+def lowest(looks: list[Held]) -> Held:
+    """Return the least of each figure: a look may fall into the middle of a call."""
+    return Held(*(min(getattr(one, f.name) for one in looks) for f in fields(Held)))
 
 
 WISHES = (Wish((0,), 64, 3), Wish((3, 1), 96, 4, "list"))

@@ -63,10 +63,10 @@ def test_a_case_whose_packages_are_missing_names_them() -> None:
         around.need("torch", "no_such_package")
 
 
-def test_the_command_gives_tables_and_every_figure_in_any_interpreter(tmp_path: Path) -> None:
+def test_the_command_gives_tables_and_every_figure_with_a_gpu_or_without(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     command = [sys.executable, str(BENCH), "encode", "batch", "--comfyui", os.environ[COMFYUI]]
-    small = ["--models", "tiny", "--cpu", "--dtype", "fp32", "--pixels", str(SIZE), "--rounds", "1"]
+    small = ["--models", "tiny", "--dtype", "fp32", "--pixels", str(SIZE), "--rounds", "1"]
     variables = {name: value for name, value in quick_python().items() if name != COMFYUI}
     done = subprocess.run(
         [*command, *small, "--json", str(file)], capture_output=True, text=True, env=variables

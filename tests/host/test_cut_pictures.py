@@ -99,7 +99,7 @@ class TestWindows:
         keep = {"weight": 0.7, "adding": Adding.KEEP_LENGTH}
         for who, mask in ((identity, masks()), (people, None)):
             model = host.apply_adapter(tiny_model, who, mask=mask, **keep)
-            for windowed in (SlidingWindows(WINDOWS).on(model), _context_windows(model)):
+            for windowed in (SlidingWindows(WINDOWS).on(model), context_windows(model)):
                 self.both_ways(model, windowed, texts(official))
 
     def test_keypoints_and_masks_of_identitynet_follow_them_also_behind_another_net(
@@ -129,9 +129,9 @@ class TestWindows:
             keypoints,
             mask=FaceRegion(keypoints),
         )
-        windowed = _context_windows(model, causal=causal)
+        windowed = context_windows(model, causal=causal)
         for applied, cut_model in ((model, windowed), (tiny_model, None)):
-            cut_model = cut_model or _context_windows(tiny_model, causal=causal)
+            cut_model = cut_model or context_windows(tiny_model, causal=causal)
             self.both_ways(applied, cut_model, conds)
 
     def test_people_who_move_follow_them_inside_identitynet(
@@ -164,7 +164,7 @@ class TestWindows:
                 assert relative_error(every[side][frame], wanted[side][0]) < 1e-5
 
 
-def _context_windows(model: Any, *, causal: bool = True) -> Any:
+def context_windows(model: Any, *, causal: bool = True) -> Any:
     node = nodes_context_windows.ContextWindowsManualNode
     made = node.execute(model, 4, 2, "standard_static", 1, False, "flat", 0, False)[0]
     made.model_options["context_handler"].causal_window_fix = causal

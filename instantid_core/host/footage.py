@@ -1,0 +1,114 @@
+"""The frames of an IMAGE batch or of ComfyUI's VIDEO, one by one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from comfy_api.input import VideoInput
+from torch import Tensor
+
+from .. import checks
+from ..errors import WrongInputError
+from ..faces.following import Footage
+from ..images import Picture, image_batch, to_pictures
+
+
+def footage_of(found: Any) -> Footage:
+    """Return the frames of what an IMAGE or a VIDEO socket brought.
+
+    A video that lies in a file is read frame by frame and never whole. Raises WrongInputError.
+    """
+    if isinstance(found, Tensor):
+        return _Batch(found)
+    if not isinstance(found, VideoInput):
+        raise WrongInputError(
+            f"`video` is {checks.kind_of(found)}; wanted an IMAGE or a VIDEO. Connect Load Video, "
+            "or pictures."
+        )
+    window = _trim_window(found) if _lies_in_a_file(found) else None
+    if window is None:
+        return _Batch(found.get_components().images)
+    return _File(found, *window)
+
+
+def _lies_in_a_file(video: VideoInput) -> bool:
+    """Whether there is a file to read: a video made of pictures would be encoded anew for it."""
+    return type(video).get_stream_source is not VideoInput.get_stream_source
+
+
+def _tells_its_window(video: Any) -> bool:
+    """Whether this ComfyUI tells what was cut out of a file, and turns what was filmed turned."""
+    return hasattr(video, "get_active_trim_window")
+
+
+class _Batch:
+    """The pictures of an IMAGE batch."""
+
+    def __init__(self, images: Tensor) -> None:
+        self._images = image_batch(images)
+
+    def __len__(self) -> int:
+        return self._images.shape[0]
+
+    def __iter__(self) -> Iterator[Picture]:
+        for image in self._images:
+            yield from to_pictures(image)
+
+
+class _File:
+    """The frames of a video in a file, from a begin on, for a time; all in seconds."""
+
+    def __init__(self, video: Any, begin: float, duration: float) -> None:
+        """duration: 0 is up to the end."""
+        self._video, self._begin, self._duration = video, begin, duration
+
+    def __len__(self) -> int:
+        return max(1, round(self._video.get_duration() * float(self._video.get_frame_rate())))
+
+    def __iter__(self) -> Iterator[Picture]:
+        av = _reader()
+        with av.open(self._video.get_stream_source(), mode="r") as container:
+            if not container.streams.video:
+                raise WrongInputError("The video holds no pictures. Choose another file.")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            upright = _tells_its_window(self._video)
+            begin = int(self._begin / stream.time_base)
+            end = int((self._begin + self._duration) / stream.time_base)
+            if begin:
+                container.seek(begin, stream=stream)
+            for frame in container.decode(stream):
+                if frame.pts is not None and frame.pts < begin:
+                    continue
+                if self._duration and frame.pts is not None and frame.pts >= end:
+                    break
+                yield _picture(frame, upright)
+
+
+def _picture(frame: Any, upright: bool) -> Picture:
+    """Return a frame as this ComfyUI hands it out: (H, W, 3) BGR bytes; upright: turned upright."""
+    pixels = frame.to_ndarray(format="bgr24")
+    quarters = round(frame.rotation / 90) if upright else 0
+    return np.ascontiguousarray(np.rot90(pixels, k=quarters) if quarters else pixels)
+
+
+def _reader() -> Any:
+    """Return PyAV, which reads ComfyUI's videos, imported at first use."""
+    return importlib.import_module("av")
+
+
+def _trim_window(video: Any) -> tuple[float, float] | None:
+    """Return begin and duration in seconds of what was cut out of a file; None if nobody tells.
+
+    Older ComfyUI does not tell: there a video as long as its file was not cut.
+    """
+    if _tells_its_window(video):
+        return video.get_active_trim_window()
+    av = _reader()
+    with av.open(video.get_stream_source(), mode="r") as container:
+        whole = container.duration
+        is_whole = whole is not None and abs(whole / av.time_base - video.get_duration()) < 1e-6
+    return (0.0, 0.0) if is_whole else None
