@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...fleet.plan import make_plan
 from ...instantid_core.crops import EVERY_FACE, CropSettings, crop_faces, cut
 from ...instantid_core.embeddings import combine_embeddings
 from ...instantid_core.faces.frames import INTERPOLATE, fill_frames
+from ...instantid_core.faces.steady import Steadying, steady
+from ...instantid_core.faces.tracks import ONE_PERSON, Sighting, link
 from ...instantid_core.host import encode_identity, load_adapter
 from ...instantid_core.identity_file import save_identity
 from ...instantid_core.keypoints import Keypoints, draw_frames
@@ -40,6 +43,7 @@ SHOWN = 16  # frames that a call shows
 
 CROP, PASTE = "Crop Face, all faces of a picture", "Paste Face, all faces of a picture"
 DRAWN, FILLED = "drawing keypoints of a video", "frames without a face, filled between others"
+STEADY, LINKED = "Steady Keypoints, a video", "Follow Face, a video's faces put into tracks"
 LAID = f"a mask of a video, laid for {SHOWN} of its frames"
 COMBINED, APART = "references combined to one embedding", "references kept apart, encoded"
 PLANNED, PEOPLE = "a plan for many servers", "people in one picture, a call of the UNet"
@@ -49,6 +53,8 @@ WHY = {
     PASTE: "every face is warped back on its own, over its own part of the picture",
     DRAWN: "every frame is a picture of its own, and they are held together",
     FILLED: "five points are put between two frames; that is next to nothing",
+    STEADY: "a window of frames goes over the points once",
+    LINKED: "faces are put to those of the frame before; looking at the frames is what takes time",
     LAID: "only the frames that a call shows are laid, however long the video is",
     COMBINED: "one mean of numbers; finding the faces, one by one, is what takes time there",
     APART: "every reference has sixteen tokens of its own, and K and V of them in 70 layers",
@@ -71,6 +77,8 @@ def costs(setup: Setup) -> dict[str, Timings]:
     rows[DRAWN] = {n: functools.partial(_drawn, small, n) for n in counts}
     gaps = {n: [one if i % 3 == 0 else () for i in range(n)] for n in counts}
     rows[FILLED] = {n: functools.partial(_filled, frames) for n, frames in gaps.items()}
+    rows[STEADY] = {n: functools.partial(_steadied, side, n) for n in counts}
+    rows[LINKED] = {n: functools.partial(_linked, side, n) for n in counts}
     rows[LAID] = {n: functools.partial(_laid, torch.rand(n, small, small)) for n in counts}
     faces = {n: torch.randn(n, 512) for n in MANY[setup.size]}
     rows[COMBINED] = {n: _combine(face) for n, face in faces.items()}
@@ -154,6 +162,18 @@ def _filled(frames: Any) -> object:
     problems = ["no face"] * len(frames)
     frames = [*frames[:-1], frames[0]]  # the last one has a face, too
     return fill_frames(frames, problems, INTERPOLATE)
+
+
+def _steadied(side: int, count: int) -> object:
+    return steady(Keypoints(side, side, m.keypoints(side).frames * count), Steadying())
+
+
+def _linked(side: int, count: int) -> object:
+    """Two people who stay where they are."""
+    embeddings = np.eye(2, 512, dtype=np.float32)
+    faces = _several(side, 2).frames[0]
+    frame = [Sighting(face, own) for face, own in zip(faces, embeddings, strict=True)]
+    return link([tuple(frame)] * count, (), ONE_PERSON)
 
 
 def _laid(mask: torch.Tensor) -> object:
