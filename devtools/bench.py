@@ -4,7 +4,8 @@
         [--dtype bf16|fp16|fp32] [--pixels N ...] [--rounds N] [--calls N] [--json FILE]
 
 Cases: load, encode, import, faces and rerun (a moved slider), each against a naive way; choices
-(kept lengths, a region that opens, IdentityNet at every n-th step); adapter (against a naive one,
+(kept lengths, a region that opens, IdentityNet at every n-th step); costs and scale (how time grows
+with faces, people, frames, references and jobs, and why); adapter (against a naive one,
 too), identitynet, people, batch and size, per call of the UNet. All of them run if none is named.
 Runs in any interpreter that has what ComfyUI needs; PATH is a ComfyUI tree;
 without it, the private environment of env.py is made and used. Weights are random; files of models
@@ -46,6 +47,8 @@ AROUND = {
     "faces": "face_models",
     "rerun": "rerun",
     "choices": "choices",
+    "costs": "costs",
+    "scale": "costs",
 }
 AROUND_PART = 3
 # ComfyUI's own choice of dtype and attention is left alone but for these.
@@ -151,6 +154,8 @@ def measure_around(
             print(f"**{name}** was left out: {missing}\n", flush=True)
             return {"left out": str(missing)}
     print(timing.table(f"{name}: seconds, {options.models} models", rows) + "\n", flush=True)
+    if hasattr(module, "notes"):
+        print(module.notes(rows) + "\n", flush=True)
     if hasattr(module, "verdict"):
         verdicts.append(module.verdict(rows))
     return {row: timings.to_json() for row, timings in rows.items()}

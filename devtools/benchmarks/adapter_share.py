@@ -62,9 +62,7 @@ class Overhead:
 class OwnTime:
     """Two wrappers around the adapter's own: between them, and in its slots, runs its clock."""
 
-    def __init__(
-        self, device: torch.device, now: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter) -> None:
         """now: seconds, of a clock for the CPU."""
         self.device, self._seconds = device, now
         self.spans: list[float] = []

@@ -30,7 +30,7 @@ ADAPTER = "adapter"
 class Costs:
     """Of one call: kernel launches and waits; None where the profiler may not see the driver.
 
-    peak_bytes: of a whole sampling, weights included.
+    peak_bytes: of a whole sampling, weights included; 0 where there is no GPU.
     """
 
     launches: int | None
@@ -47,7 +47,7 @@ def count(events: Iterable[tuple[str, int]], names: tuple[str, ...]) -> int:
 
 
 def measure(models: m.Models, row: cases.Row) -> dict[str, Costs]:
-    """Return the costs of each variant of a row; on a CUDA device only."""
+    """Return the costs of each variant of a row; without a GPU nothing is counted."""
     _, size, batch, variants = row
     x = m.noise(size, batch)
     return {name: _costs(models, variant, x) for name, variant in variants.items()}
@@ -56,7 +56,7 @@ def measure(models: m.Models, row: cases.Row) -> dict[str, Costs]:
 def _costs(models: m.Models, variant: cases.Variant, x: torch.Tensor) -> Costs:
     _only_what_is_used(models.device)
     few, _ = _sample(models, variant, x, FEW)  # loads, and chooses what is chosen once
-    torch.cuda.reset_peak_memory_stats(models.device)
+    _forget_peak(models.device)
     few, peak = _sample(models, variant, x, FEW)
     many, _ = _sample(models, variant, x, MANY)
     if count(many, LAUNCHES) == 0:
@@ -73,20 +73,53 @@ def _only_what_is_used(device: torch.device) -> None:
     gc.collect()
     comfy.model_management.unload_all_models()
     comfy.model_management.soft_empty_cache()
-    torch.cuda.synchronize(device)
+    _wait(device)
+
+
+def peaks(models: m.Models, row: cases.Row) -> dict[str, int]:
+    """Return the bytes of a GPU's memory that a sampling of each variant takes beyond weights."""
+    _, size, batch, variants = row
+    x, clock = m.noise(size, batch), Clock(torch.device("cpu"))
+    found: dict[str, int] = {}
+    for name, variant in variants.items():
+        _forget_peak(models.device)
+        before = _peak(models.device)  # of now
+        m.calls(*variant, x, 1, clock)
+        _wait(models.device)
+        found[name] = _peak(models.device) - before
+    return found
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 
 def _sample(
     models: m.Models, variant: cases.Variant, x: torch.Tensor, calls: int
 ) -> tuple[list[tuple[str, int]], int]:
     """Return how often each function was called in a sampling, and its peak memory in bytes."""
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     clock = Clock(torch.device("cpu"))  # one that waits for nothing
+    if models.device.type != "cuda":
+        m.calls(*variant, x, calls, clock)
+        return [], 0
+    # Without the CPU's operators, of which there are ten times as many: the driver's functions that
+    # are counted come with the GPU's.
+    activities = [torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
         m.calls(*variant, x, calls, clock)
-        torch.cuda.synchronize(models.device)
+        _wait(models.device)
     events = [(event.key, event.count) for event in profile.key_averages()]
-    return events, torch.cuda.max_memory_allocated(models.device)
+    return events, _peak(models.device)
 
 
 def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:

@@ -31,8 +31,10 @@ FACE = np.array([(-0.2, -0.15), (0.2, -0.15), (0, 0.05), (-0.15, 0.25), (0.15, 0
 CFG = 5.0
 TIMESTEP = 500
 FALL = 30  # timesteps from a call to the next, where noise levels fall
+CPU = torch.device("cpu")
 UNET_ONLY = ("out_channels", "transformer_depth_output")
 SIDES = ("positive", "negative")
+Size = int | tuple[int, int]  # pixels of a square picture's side, or width and height
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,15 @@ class Models:
         return Identity(embedding, torch.zeros(512), side(), side())
 
 
-def make(size: str, dtype: torch.dtype) -> Models:
-    """Build `tiny` or `full` models; full-size ones need about 8 GB in 16 bit."""
+def make(size: str, dtype: torch.dtype, device: torch.device = CPU) -> Models:
+    """Build `tiny` or `full` models; full-size ones need about 8 GB in 16 bit.
+
+    device: where they are made. On a GPU that takes seconds, and ComfyUI must be told to keep
+    models there.
+    """
     config = _tiny_config() if size == "tiny" else _full_config()
     config.set_inference_dtype(dtype, None)
-    model = comfy.model_base.SDXL(config, device=torch.device("cpu"))
+    model = comfy.model_base.SDXL(config, device=device)
     unet = dict(config.unet_config)
     fill(model.diffusion_model)
     generator = torch.Generator().manual_seed(0)
@@ -76,7 +82,7 @@ def make(size: str, dtype: torch.dtype) -> Models:
         context = torch.randn(1, 77, unet["context_dim"], generator=generator)
         return [[context, {"pooled_output": torch.randn(1, pooled, generator=generator)}]]
 
-    return Models(_patcher(model), _control_net(unet, dtype), text(), text(), dtype)
+    return Models(_patcher(model), _control_net(unet, dtype, device), text(), text(), dtype)
 
 
 def _tiny_config() -> Any:
@@ -99,14 +105,14 @@ def _patcher(model: Any) -> Any:
     )
 
 
-def _control_net(unet: dict[str, Any], dtype: torch.dtype) -> Any:
+def _control_net(unet: dict[str, Any], dtype: torch.dtype, device: torch.device) -> Any:
     known = {"dtype", "device", "operations", "disable_unet_model_creation"}
     config = {k: v for k, v in unet.items() if k not in UNET_ONLY and k not in known}
     module = comfy.cldm.cldm.ControlNet(
         **config,
         hint_channels=3,
         dtype=dtype,
-        device=torch.device("cpu"),
+        device=device,
         operations=comfy.ops.manual_cast,
     )
     fill(module)
@@ -120,6 +126,7 @@ def _control_net(unet: dict[str, Any], dtype: torch.dtype) -> Any:
 def fill(module: torch.nn.Module) -> None:
     """Give every parameter numbers that keep activations finite: norms one, matrices by fan-in."""
     block = torch.randn(1_048_573, generator=torch.Generator().manual_seed(0))
+    block = block.to(next(module.parameters()).device)
     for name, parameter in module.named_parameters():
         flat = parameter.data.view(-1)
         if parameter.ndim == 1:
@@ -131,20 +138,27 @@ def fill(module: torch.nn.Module) -> None:
             part.copy_(scaled[: len(part)])
 
 
-def keypoints(size: int, place: int = 0, places: int = 1) -> Keypoints:
-    """One face in the place-th of `places` equal columns of a square of `size` pixels."""
-    column = size / places
-    middle = np.array([(place + 0.5) * column, size / 2], np.float32)
+def width_and_height(size: Size) -> tuple[int, int]:
+    """Return (width, height) of a picture, in pixels."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def keypoints(size: Size, place: int = 0, places: int = 1) -> Keypoints:
+    """One face in the place-th of `places` equal columns of a picture."""
+    width, height = width_and_height(size)
+    column = width / places
+    middle = np.array([(place + 0.5) * column, height / 2], np.float32)
     kps = middle + FACE * 0.6 * column
     half = 0.3 * column
     face = FacePoints(kps, np.concatenate([middle - half, middle + half]))
-    return Keypoints(size, size, ((face,),))
+    return Keypoints(width, height, ((face,),))
 
 
-def noise(size: int, batch: int) -> Tensor:
-    """(batch, 4, h, w) of random numbers, for a square picture of `size` pixels."""
+def noise(size: Size, batch: int) -> Tensor:
+    """(batch, 4, h, w) of random numbers, for pictures of that size."""
+    width, height = width_and_height(size)
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, 4, size // 8, size // 8, generator=generator)
+    return torch.randn(batch, 4, height // 8, width // 8, generator=generator)
 
 
 def calls(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,8 +47,8 @@ def fill_frames(
 
 
 def _filled(frames: Sequence[Frame], found: Sequence[int], number: int, way: str) -> Frame:
-    before = max((n for n in found if n <= number), default=found[0])
-    after = min((n for n in found if n >= number), default=found[-1])
+    before = found[max(bisect.bisect_right(found, number) - 1, 0)]
+    after = found[min(bisect.bisect_left(found, number), len(found) - 1)]
     if way == HOLD or after <= before:
         return frames[before]
     way_along = (number - before) / (after - before)

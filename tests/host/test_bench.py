@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from faithful_instantid.devtools.benchmarks import cases, gpu, models, people_share, timing
+from faithful_instantid.devtools.benchmarks import (
+    cases,
+    gpu,
+    gpu_cases,
+    models,
+    people_share,
+    timing,
+)
 
 SIZE = 64
 SETTINGS = cases.Settings(sizes=[SIZE], rounds=1)
@@ -63,6 +70,31 @@ def test_launches_and_waits_are_counted_by_the_names_of_the_driver_s_functions()
     assert gpu.count(events, gpu.WAITS) == 0
     text = gpu.table("title", {"512x512": {"bare UNet": gpu.Costs(107, 2, 3 << 30)}})
     assert "| 512x512 | bare UNet | 107 | 2 | 3.00 GiB |" in text
+
+
+def test_a_row_of_the_gpu_s_own_bench_is_timed_on_pictures_that_are_not_square(
+    made: models.Models,
+) -> None:
+    name, size, pictures, variants = next(gpu_cases.calls(made, ((64, 96),)))
+    assert (name, size, pictures, len(variants)) == ("64x96, 2 rows", (64, 96), 1, 6)
+    some = {variant: variants[variant] for variant in ("bare UNet", "4 people")}
+    timings = cases.measure(made, (name, size, pictures, some), SETTINGS)
+    assert timings.base == "bare UNet"
+
+
+def test_the_gpu_s_own_bench_sees_a_video_in_windows(made: models.Models) -> None:
+    _, size, frames, variants = next(gpu_cases.frames(made, (64, 96)))
+    model, *sides = variants["adapter"]
+    rows: list[int] = []
+    unet = made.model.model.diffusion_model
+    handle = unet.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    try:
+        models.calls(model, *sides, models.noise(size, frames), 0, timing.Clock(made.device))
+    finally:
+        handle.remove()
+    # ComfyUI puts one more frame before all windows but the first.
+    assert len(rows) == 3 and max(rows) <= 2 * (gpu_cases.WINDOW + 1) < 2 * frames
+    assert variants["bare UNet"][0].model_options.keys() >= {"context_handler"}
 
 
 def test_rows_do_not_grow_with_people_as_they_do_in_the_chained_recipe(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from faithful_instantid.devtools.benchmarks import around, face_models, models, rerun
+from faithful_instantid.devtools.benchmarks import around, costs, face_models, models, rerun, timing
 from faithful_instantid.devtools.comfy_server import ROOT, quick_python
 
 BENCH, COMFYUI = ROOT / "devtools" / "bench.py", "COMFYUI_PATH"
@@ -35,6 +35,21 @@ def test_every_case_around_the_sampling_times_this_pack_and_a_baseline(
     for timings in rows.values():
         assert len(timings.seconds) >= 2
         assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in timings.seconds.values())
+
+
+@pytest.mark.parametrize("case", list(costs.CASES))
+def test_every_table_of_growth_has_a_sentence_why_for_every_row(
+    setup: around.Setup, case: str
+) -> None:
+    rows = costs.CASES[case](setup)
+    lines = costs.notes(rows).splitlines()
+    assert len(lines) == len(rows) and {*rows} <= {*costs.WHY}
+    assert all("-fold (number to the " in line for line in lines)
+
+
+def test_growth_is_the_power_of_the_number_that_the_time_follows() -> None:
+    timings = timing.Timings({"bare": [9.0], "1": [0.5], "4": [1.0], "10": [50.0]})
+    assert costs.growth(timings) == "from 1 to 10 the time grows 100-fold (number to the 2.00)"
 
 
 def test_a_pair_that_does_not_do_the_same_work_is_an_error(setup: around.Setup) -> None:
