@@ -6,7 +6,8 @@
 pyright, `registry` what the ComfyUI registry asks of a pack, `portable` that it works on Windows
 and in the frontend, `archive` that the published archive holds what users need and nothing else,
 `comfyui` that what the pack takes from ComfyUI's modules is there and is called as it wants to be:
-in the trees that the tests run on, or in the one of --comfyui, such as a newer one. The exit code is 1 when a check finds something. --fix puts right beforehand what ruff can.
+in the trees that the tests run on, or in the one of --comfyui, such as a newer one. The exit code
+is 1 when a check finds something. --fix puts right beforehand what ruff can.
 """
 
 from __future__ import annotations
