@@ -145,6 +145,8 @@ class Server:
         try:
             prompt_id = self.queue(prompt)
             seconds_of, texts = _follow(connection, prompt_id, progress, time.monotonic() + seconds)
+        except websocket.WebSocketTimeoutException:
+            raise ServerError("The prompt took too long; the server's log says more.") from None
         finally:
             connection.close()
         history = self.get(f"/history/{prompt_id}")[prompt_id]
@@ -314,22 +316,15 @@ def _folder(base: Path | None) -> Iterator[Path]:
 
 def _wait_until_it_answers(server: Server) -> None:
     end = time.monotonic() + START_LIMIT
-    while True:
-        if server.process.poll() is not None:
-            raise ServerError(
-                f"ComfyUI ended with code {server.process.returncode} before it answered. "
-                f"Its log ends:\n{server.log[-4000:]}"
-            )
-        try:
+    while server.process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError):
             server.get("/system_stats")
             return
-        except OSError:
-            if time.monotonic() > end:
-                raise ServerError(
-                    f"ComfyUI did not answer within {START_LIMIT:.0f} s. "
-                    f"Its log ends:\n{server.log[-4000:]}"
-                ) from None
-            time.sleep(0.1)
+        time.sleep(0.1)
+    code = server.process.poll()
+    late = f"did not answer within {START_LIMIT:.0f} s"
+    why = late if code is None else f"ended with code {code} before it answered"
+    raise ServerError(f"ComfyUI {why}. Its log ends:\n{server.log[-4000:]}")
 
 
 def _follow(
@@ -343,7 +338,7 @@ def _follow(
     texts: dict[str, str] = {}
     while True:
         connection.settimeout(max(0.1, end - time.monotonic()))
-        message = _receive(connection)
+        message = connection.recv()
         if isinstance(message, bytes):
             texts |= _shown_text(message)
             continue
@@ -372,15 +367,6 @@ def _shown_text(message: bytes) -> dict[str, str]:
     kind, length = struct.unpack_from(">II", message)
     node, text = message[8 : 8 + length], message[8 + length :]
     return {node.decode(): text.decode()} if kind == TEXT_MESSAGE else {}
-
-
-def _receive(connection: Any) -> str | bytes:
-    import websocket
-
-    try:
-        return connection.recv()
-    except websocket.WebSocketTimeoutException:
-        raise ServerError("The prompt took too long; the server's log says more.") from None
 
 
 def _refusal(text: str) -> str:

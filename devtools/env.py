@@ -36,6 +36,7 @@ DEV_REQUIREMENTS = ROOT / "devtools" / "requirements-dev.txt"
 TOOL_REQUIREMENTS = ROOT / "devtools" / "requirements-tools.txt"
 FLEET_REQUIREMENTS = ROOT / "fleet" / "requirements-fleet.txt"
 QUALITY_REQUIREMENTS = ROOT / "devtools" / "requirements-quality.txt"
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 
 
@@ -123,20 +124,8 @@ def download_tree(release: Release, target: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     say(f"Downloading {release.sdist} for its ComfyUI tree")
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--no-binary=:all:",
-        "--ignore-requires-python",
-        "--dest",
-        work,
-        release.sdist,
-    )
+    source = ("--no-deps", "--no-binary=:all:", "--ignore-requires-python", "--dest", work)
+    run(*PIP, "download", *source, release.sdist)
     (archive,) = work.glob("*.tar.gz")
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != release.sha256:
@@ -350,8 +339,8 @@ def ensure_frontend(version: str) -> Path:
     if version == "newest" or not (inside / "index.html").is_file():
         with only_one_at_a_time(f"frontend-{version}"):
             shutil.rmtree(folder, ignore_errors=True)
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            run(*pip, "--no-deps", "--target", folder, f"comfyui-frontend-package{wanted}")
+            package = f"comfyui-frontend-package{wanted}"
+            run(*PIP, "install", "--no-deps", "--target", folder, package)
     return inside
 
 

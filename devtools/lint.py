@@ -1,11 +1,13 @@
 """Run the checks that read the code but do not run it, each on the whole checkout.
 
-    python3 devtools/lint.py [check ...] [--fix]
+    python3 devtools/lint.py [check ...] [--fix] [--comfyui PATH]
 
 `ruff` and `format` are style, `names` refuses names that were given up (old_names.py), `types` is
 pyright, `registry` what the ComfyUI registry asks of a pack, `portable` that it works on Windows
-and in the frontend, `archive` that the published archive holds what users need and nothing else.
-The exit code is 1 when a check finds something. --fix puts right beforehand what ruff can.
+and in the frontend, `archive` that the published archive holds what users need and nothing else,
+`comfyui` that what the pack takes from ComfyUI's modules is there and is called as it wants to be:
+in the trees that the tests run on, or in the one of --comfyui, such as a newer one. The exit code
+is 1 when a check finds something. --fix puts right beforehand what ruff can.
 """
 
 from __future__ import annotations
@@ -111,6 +113,31 @@ def check_archive() -> bool:
     return not missing and not private
 
 
+def check_comfyui(tree: Path | None = None) -> bool:
+    """Hold the imports and calls of ComfyUI's modules against one tree, or those of the tests."""
+    trees = [tree] if tree else [env.ensure_tree(version) for version in env.RELEASES]
+    return all([holds_against(tree) for tree in trees])
+
+
+def holds_against(tree: Path) -> bool:
+    """Ask comfy-import-guard, which reads ComfyUI out of git and packs out of custom_nodes."""
+    with tempfile.TemporaryDirectory() as folder:
+        comfyui, install = Path(folder) / "ComfyUI", Path(folder) / "install"
+        comfyui.mkdir()
+        for part in (*tree.glob("comfy*/"), *tree.glob("*.py")):
+            copy = shutil.copytree if part.is_dir() else shutil.copy2
+            copy(part, comfyui / part.name)
+        repository(comfyui)
+        who = ("-c", "user.name=lint", "-c", "user.email=lint@localhost")
+        subprocess.run(["git", *who, "commit", "-qm", str(tree)], cwd=comfyui, check=True)
+        copy_tracked(install / "custom_nodes" / env.ROOT.name)
+        print(tree, flush=True)
+        return passes(
+            *(tool("comfy-import-guard"), "--offline", "--quiet", "--cache-dir", folder, "check"),
+            *("--comfy-dir", str(install), "--target", "HEAD", "--no-update", "--strict"),
+        )
+
+
 def tracked() -> list[str]:
     """Return the tracked files that are there, as paths from the root."""
     listed = subprocess.run(
@@ -125,8 +152,13 @@ def copy_tracked(target: Path) -> None:
     for name in tracked():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(env.ROOT / name, target / name)
-    subprocess.run(["git", "init", "--quiet"], cwd=target, check=True)
-    subprocess.run(["git", "add", "--all", "--force"], cwd=target, check=True)
+    repository(target)
+
+
+def repository(folder: Path) -> None:
+    """Make a folder a git repository with all of its files staged."""
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run(["git", "add", "--all", "--force"], cwd=folder, check=True)
 
 
 CHECKS: dict[str, Callable[[], bool]] = {
@@ -137,6 +169,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "registry": check_registry,
     "portable": check_portable,
     "archive": check_archive,
+    "comfyui": check_comfyui,
 }
 
 
@@ -146,7 +179,9 @@ def main() -> int:
     )
     parser.add_argument("checks", nargs="*", metavar="check", help=f"any of {', '.join(CHECKS)}")
     parser.add_argument("--fix", action="store_true", help="put right what ruff can")
+    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="the tree of `comfyui`")
     options = parser.parse_args()
+    checks = {**CHECKS, "comfyui": lambda: check_comfyui(options.comfyui)}
     if options.fix:
         passes(tool("ruff"), "check", "--quiet", "--fix", ".")
         passes(tool("ruff"), "format", "--quiet", ".")
@@ -159,7 +194,7 @@ def main() -> int:
     for name in wanted:
         print(f"== {name}", flush=True)
         started = time.monotonic()
-        good = CHECKS[name]()
+        good = checks[name]()
         failed = failed or not good
         seconds = time.monotonic() - started
         lines.append(f"{name:<9} {'passed' if good else 'FAILED'} in {seconds:.0f} s")

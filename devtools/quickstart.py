@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from comfy_server import (
     serve,
     standin_models,
 )
+from full_size.graph import with_inputs
 
 WORKFLOW = env.ROOT / "example_workflows" / "api" / "instantid_basic.json"
 FOLDER = env.STATE / "quickstart"
@@ -54,18 +55,6 @@ LOADERS = (
     ("IID_LoadInstantID", "identitynet", "controlnet"),
     ("IID_LoadInstantID", "file", "instantid"),
 )
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the picture should be; None leaves what the workflow says."""
-
-    image: Path
-    prompt: str | None
-    steps: int | None
-    seed: int | None
-    width: int | None
-    height: int | None
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -101,60 +90,40 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def wishes_of(options: argparse.Namespace, portrait: Path) -> Wishes:
-    """Return what was asked for; with stand-ins, small and few unless asked otherwise."""
-    standins = options.models is None
-    return Wishes(
-        options.image or portrait,
-        options.prompt,
-        options.steps or (STANDIN_STEPS if standins else None),
-        options.seed,
-        options.width or (STANDIN_SIZE if standins else None),
-        options.height or (STANDIN_SIZE if standins else None),
-    )
-
-
 def id_of(prompt: Prompt, kind: str, besides: str = "") -> str:
     """Return the id of the only node of a class, the node `besides` aside."""
     (found,) = (k for k, node in prompt.items() if node["class_type"] == kind and k != besides)
     return found
 
 
-def nodes_of(prompt: Prompt, kind: str) -> list[dict[str, Any]]:
-    """Return the inputs of all nodes of a class; there is at least one in the basic workflow."""
-    return [node["inputs"] for node in prompt.values() if node["class_type"] == kind]
+def make_prompt(options: argparse.Namespace, photo: str) -> Prompt:
+    """Return the basic workflow as it was asked for, and with a node that saves the keypoints.
 
-
-def make_prompt(wishes: Wishes, photo: str) -> Prompt:
-    """Return the basic workflow with the wishes in it, and a node that saves the keypoints."""
-    prompt: Prompt = json.loads(WORKFLOW.read_text(encoding="utf-8"))
-    for node in nodes_of(prompt, "LoadImage"):
-        node["image"] = photo
-    for node in nodes_of(prompt, "KSampler"):
-        _set(node, steps=wishes.steps, seed=wishes.seed)
-    for node in nodes_of(prompt, "EmptyLatentImage"):
-        _set(node, width=wishes.width, height=wishes.height)
-    (applied,) = nodes_of(prompt, "IID_Apply")
-    _set(prompt[applied["positive"][0]]["inputs"], text=wishes.prompt)
-    (size,) = nodes_of(prompt, "EmptyLatentImage")
-    prompt["quickstart_draw"] = {
-        "class_type": "IID_DrawKeypoints",
-        "inputs": {
-            "keypoints": applied["keypoints"],
-            "width": size["width"],
-            "height": size["height"],
-            "fit": applied["fit"],
-        },
+    What was not asked for stays as it is; with stand-ins it is small, and few steps.
+    """
+    steps, side = (STANDIN_STEPS, STANDIN_SIZE) if options.models is None else (None, None)
+    wishes: dict[str, dict[str, Any]] = {
+        "LoadImage": {"image": photo},
+        "KSampler": {"steps": options.steps or steps, "seed": options.seed},
+        "EmptyLatentImage": {"width": options.width or side, "height": options.height or side},
     }
+    asked = {
+        kind: {name: value for name, value in inputs.items() if value is not None}
+        for kind, inputs in wishes.items()
+    }
+    prompt: Prompt = with_inputs(json.loads(WORKFLOW.read_text(encoding="utf-8")), asked)
+    applied = prompt[id_of(prompt, "IID_Apply")]["inputs"]
+    if options.prompt is not None:
+        prompt[applied["positive"][0]]["inputs"]["text"] = options.prompt
+    size = prompt[id_of(prompt, "EmptyLatentImage")]["inputs"]
+    drawn = {name: applied[name] for name in ("keypoints", "fit")}
+    drawn |= {name: size[name] for name in ("width", "height")}
+    prompt["quickstart_draw"] = {"class_type": "IID_DrawKeypoints", "inputs": drawn}
     prompt[KEYPOINTS_NODE] = {
         "class_type": "SaveImage",
         "inputs": {"images": ["quickstart_draw", 0], "filename_prefix": "keypoints"},
     }
     return prompt
-
-
-def _set(inputs: dict[str, Any], **values: Any) -> None:
-    inputs.update({name: value for name, value in values.items() if value is not None})
 
 
 def use_files_of(prompt: Prompt, models: Path) -> None:
@@ -167,31 +136,18 @@ def use_files_of(prompt: Prompt, models: Path) -> None:
         )
         if not found:
             raise SystemExit(f"There is no model file in {models / folder}; {kind} needs one.")
-        for node in nodes_of(prompt, kind):
+        for node in (n["inputs"] for n in prompt.values() if n["class_type"] == kind):
             if node[name] not in found:
                 print(f"{kind}: {node[name]} is not in {models / folder}; taking {found[0]}")
                 node[name] = found[0]
 
 
-class ProgressBar:
-    """Draws the sampler's steps as the server's websocket reports them."""
-
-    def __init__(self, sampler: str) -> None:
-        self._sampler = sampler
-        self._width = 0
-
-    def __call__(self, node: str, value: int, steps: int) -> None:
-        if node != self._sampler:
-            return
-        done = BAR * value // max(1, steps)
-        line = f"  [{'#' * done}{'.' * (BAR - done)}] step {value} of {steps}"
-        if sys.stdout.isatty():
-            print("\r" + line.ljust(self._width), end="", flush=True)
-            self._width = len(line)
-            if value >= steps:
-                print()
-        else:
-            print(line, flush=True)
+def show_step(sampler: str, node: str, step: int, steps: int) -> None:
+    """Print the sampler's step, as the server's websocket reports it."""
+    if node == sampler:
+        bar = "#" * (BAR * step // steps)
+        again = sys.stdout.isatty() and step < steps
+        print(f"  [{bar:.<{BAR}}] step {step} of {steps}", end="\r" if again else "\n", flush=True)
 
 
 def save(server: Server, result: Result, node: str, path: Path) -> None:
@@ -203,14 +159,14 @@ def save(server: Server, result: Result, node: str, path: Path) -> None:
 
 def make_picture(server: Server, options: argparse.Namespace, portrait: Path) -> None:
     """Queue the workflow, show its progress, save both pictures and print where they are."""
-    wishes = wishes_of(options, portrait)
-    photo = f"photo{wishes.image.suffix}"
-    shutil.copyfile(wishes.image, server.base / "input" / photo)
-    prompt = make_prompt(wishes, photo)
+    image = options.image or portrait
+    photo = f"photo{image.suffix}"
+    shutil.copyfile(image, server.base / "input" / photo)
+    prompt = make_prompt(options, photo)
     if options.models is not None:
         use_files_of(prompt, options.models)
     began = time.monotonic()
-    result = server.run(prompt, ProgressBar(id_of(prompt, "KSampler")), seconds=24 * 3600)
+    result = server.run(prompt, partial(show_step, id_of(prompt, "KSampler")), seconds=24 * 3600)
     say(f"Workflow done in {time.monotonic() - began:.1f} s")
     saver = id_of(prompt, "SaveImage", besides=KEYPOINTS_NODE)
     output = options.output.resolve()

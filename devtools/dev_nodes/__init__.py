@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
-from . import faults
+from . import faults  # noqa: F401 (its nodes are registered)
+from .declared import NODES, node
 
 MAKER = Path(__file__).resolve().parent.parent / "make_standins.py"
 
@@ -27,27 +29,10 @@ def _register() -> None:
 _register()
 
 
-class LoadedModules:
-    """Says which of some modules this server has imported so far, one name per line."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802  (ComfyUI's name)
-        return {"required": {"names": ("STRING", {"default": "insightface onnxruntime cv2"})}}
-
-    RETURN_TYPES = ("STRING",)
-    FUNCTION = "answer"
-    OUTPUT_NODE = True
-    CATEGORY = "development"
-
-    @classmethod
-    def IS_CHANGED(cls, names: str) -> float:  # noqa: N802
-        return float("nan")
-
-    def answer(self, names: str) -> dict[str, Any]:
-        import sys
-
-        loaded = "\n".join(name for name in names.split() if name in sys.modules)
-        return {"ui": {"text": [loaded]}, "result": (loaded,)}
+@node("LoadedModules", {"names": "STRING"}, shows=True, always=True)
+def loaded_modules(names: str) -> str:
+    """Say which of some modules this server has imported so far, one name per line."""
+    return "\n".join(name for name in names.split() if name in sys.modules)
 
 
 class StyleSlot:
@@ -70,83 +55,44 @@ class StyleSlot:
         return out
 
 
-class StyleAdapter:
-    """Patches cross-attention as the usual style adapters do, with a picture's mean colours."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        weight = ("FLOAT", {"default": 0.5, "min": -1.0, "max": 3.0, "step": 0.05})
-        return {"required": {"model": ("MODEL",), "image": ("IMAGE",), "weight": weight}}
-
-    RETURN_TYPES = ("MODEL",)
-    FUNCTION = "apply"
-    CATEGORY = "development"
-
-    def apply(self, model: Any, image: Any, weight: float) -> tuple[Any]:
-        from torch.nn.functional import adaptive_avg_pool2d
-
-        pooled = adaptive_avg_pool2d(image[:1, ..., :3].movedim(-1, 1), 2)  # (1, 3, 2, 2)
-        colours = pooled.flatten(2).movedim(1, 2)
-        clone = model.clone()
-        options = clone.model_options["transformer_options"]
-        slots = options.get("patches_replace", {}).get("attn2", {})
-        for block, number, depth in STYLED:
-            for index in range(depth):
-                before = slots.get((block, number, index))
-                if before is None:
-                    slot = StyleSlot(weight, colours)
-                    clone.set_model_attn2_replace(slot, block, number, index)
-                else:
-                    before.add(weight, colours)
-        return (clone,)
-
-
 STYLED = (("input", 7, 10), ("output", 0, 10), ("middle", 0, 10))
 
 
-class AnalyzerCalls:
-    """Says how often a face analyzer has run an ONNX session, after `after` was made."""
+@node("StyleAdapter", {"model": "MODEL", "image": "IMAGE", "weight": "FLOAT"}, "MODEL")
+def style_adapter(model: Any, image: Any, weight: float) -> Any:
+    """Patch cross-attention as the usual style adapters do, with a picture's mean colours."""
+    from torch.nn.functional import adaptive_avg_pool2d
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        return {"required": {"face_analyzer": ("FACEANALYSIS",), "after": ("IMAGE",)}}
-
-    RETURN_TYPES = ()
-    FUNCTION = "answer"
-    OUTPUT_NODE = True
-    CATEGORY = "development"
-
-    @classmethod
-    def IS_CHANGED(cls, **inputs: Any) -> float:  # noqa: N802
-        return float("nan")
-
-    def answer(self, face_analyzer: Any, after: Any) -> dict[str, Any]:
-        return {"ui": {"text": [str(face_analyzer.calls)]}}
-
-
-class Body:
-    """Gives the pose of one body, as a pose node would: eyes, nose and ears, in pixels."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        return {"required": {}}
-
-    RETURN_TYPES = ("POSE_KEYPOINT",)
-    FUNCTION = "give"
-    CATEGORY = "development"
-
-    def give(self) -> tuple[Any]:
-        body = [[0.0, 0.0, 0.0]] * 18  # x, y and confidence, in OpenPose's order
-        body[0] = [128.0, 120.0, 0.9]
-        body[14], body[15] = [108.0, 96.0, 0.9], [148.0, 98.0, 0.8]
-        person = {"pose_keypoints_2d": [number for point in body for number in point]}
-        return ([{"people": [person], "canvas_width": 256, "canvas_height": 256}],)
+    pooled = adaptive_avg_pool2d(image[:1, ..., :3].movedim(-1, 1), 2)  # (1, 3, 2, 2)
+    colours = pooled.flatten(2).movedim(1, 2)
+    clone = model.clone()
+    options = clone.model_options["transformer_options"]
+    slots = options.get("patches_replace", {}).get("attn2", {})
+    for block, number, depth in STYLED:
+        for index in range(depth):
+            before = slots.get((block, number, index))
+            if before is None:
+                slot = StyleSlot(weight, colours)
+                clone.set_model_attn2_replace(slot, block, number, index)
+            else:
+                before.add(weight, colours)
+    return clone
 
 
-NODE_CLASS_MAPPINGS = {
-    **faults.NODE_CLASS_MAPPINGS,
-    "IIDDev_AnalyzerCalls": AnalyzerCalls,
-    "IIDDev_Body": Body,
-    "IIDDev_LoadedModules": LoadedModules,
-    "IIDDev_StyleAdapter": StyleAdapter,
-}
+@node("AnalyzerCalls", {"face_analyzer": "FACEANALYSIS", "after": "IMAGE"}, shows=True, always=True)
+def analyzer_calls(face_analyzer: Any, after: Any) -> str:
+    """Say how often a face analyzer has run an ONNX session, after `after` was made."""
+    return str(face_analyzer.calls)
+
+
+@node("Body", {}, "POSE_KEYPOINT")
+def body() -> Any:
+    """Give the pose of one body, as a pose node would: eyes, nose and ears, in pixels."""
+    points = [[0.0, 0.0, 0.0]] * 18  # x, y and confidence, in OpenPose's order
+    points[0] = [128.0, 120.0, 0.9]
+    points[14], points[15] = [108.0, 96.0, 0.9], [148.0, 98.0, 0.8]
+    person = {"pose_keypoints_2d": [number for point in points for number in point]}
+    return [{"people": [person], "canvas_width": 256, "canvas_height": 256}]
+
+
+NODE_CLASS_MAPPINGS = NODES

@@ -11,20 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .declared import ANY, WHOLE, node
+
 OUT_OF_MEMORY = "a test's own out of memory"
 DETECTOR_FAILS = "a test's own failure of the detector"
-
-
-class AnyType(str):
-    """A socket type that ComfyUI takes for every other."""
-
-    def __ne__(self, other: object) -> bool:
-        return False
-
-    __hash__ = str.__hash__
-
-
-ANY = AnyType("*")
 
 
 def _not_finite(value: float) -> Any:
@@ -63,135 +53,78 @@ VALUES: dict[str, Callable[[], Any]] = {
 }
 
 
-class Value:
-    """Gives out a value that belongs on no socket, or on another one."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802  (ComfyUI's name)
-        return {"required": {"kind": (list(VALUES),)}}
-
-    RETURN_TYPES = (ANY,)
-    FUNCTION = "make"
-    CATEGORY = "development"
-
-    def make(self, kind: str) -> tuple[Any]:
-        return (VALUES[kind](),)
+@node("Value", {"kind": (list(VALUES),)}, ANY)
+def value(kind: str) -> Any:
+    """Give out a value that belongs on no socket, or on another one."""
+    return VALUES[kind]()
 
 
-class Sink:
-    """Takes anything, so that a node without an output node behind it runs; says what came."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        return {"required": {"value": (ANY,)}}
-
-    RETURN_TYPES = ()
-    FUNCTION = "take"
-    OUTPUT_NODE = True
-    CATEGORY = "development"
-
-    def take(self, value: Any) -> dict[str, Any]:
-        return {"ui": {"text": [type(value).__name__]}}
+@node("Sink", {"value": ANY}, shows=True)
+def sink(value: Any) -> str:
+    """Take anything, so that a node without an output node behind it runs; say what came."""
+    return type(value).__name__
 
 
-class Frames:
-    """Different pictures, so that nothing that was found in one is remembered for another.
+@node("Frames", {"image": "IMAGE", "count": WHOLE, "seed": WHOLE}, "IMAGE")
+def frames(image: Any, count: int, seed: int) -> Any:
+    """Give different pictures, so that nothing that was found in one is remembered for another.
 
     They are cut to 128 pixels a side, so that thousands of them fit into the memory.
     """
+    import torch
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        whole = ("INT", {"default": 1, "min": 0, "max": 1 << 31})
-        inputs = {"image": ("IMAGE",), "count": whole, "seed": whole}
-        return {"required": inputs}
-
-    RETURN_TYPES = ("IMAGE",)
-    FUNCTION = "make"
-    CATEGORY = "development"
-
-    def make(self, image: Any, count: int, seed: int) -> tuple[Any]:
-        import torch
-
-        frames = image[:1, :128, :128].repeat(count, 1, 1, 1)
-        drawn = torch.randint(0, 2, (count, 4, 4, 3), generator=torch.manual_seed(seed))
-        frames[:, :4, :4] = drawn.float()
-        return (frames,)
+    made = image[:1, :128, :128].repeat(count, 1, 1, 1)
+    drawn = torch.randint(0, 2, (count, 4, 4, 3), generator=torch.manual_seed(seed))
+    made[:, :4, :4] = drawn.float()
+    return made
 
 
-class FaultyAdapter:
-    """An adapter that runs out of memory the next time it encodes a face."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        return {"required": {"adapter": ("INSTANTID",)}}
-
-    RETURN_TYPES = ("INSTANTID",)
-    FUNCTION = "make"
-    CATEGORY = "development"
-
-    def make(self, adapter: Any) -> tuple[Any]:
-        _raise_once_before(adapter.module.image_proj.proj_in)
-        return (copy.copy(adapter),)
+@node("FaultyAdapter", {"adapter": "INSTANTID"}, "INSTANTID")
+def faulty_adapter(adapter: Any) -> Any:
+    """Let an adapter run out of memory the next time it encodes a face."""
+    _raise_once_before(adapter.module.image_proj.proj_in)
+    return copy.copy(adapter)
 
 
-class FaultyModel:
-    """A model that runs out of memory in one cross-attention layer, at the third call."""
+@node("FaultyModel", {"model": "MODEL"}, "MODEL")
+def faulty_model(model: Any) -> Any:
+    """Let a model run out of memory in one cross-attention layer, at the third call."""
+    calls: Iterator[int] = iter(range(1 << 30))
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        return {"required": {"model": ("MODEL",)}}
+    def slot(q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> Any:
+        from comfy.ldm.modules.attention import optimized_attention
 
-    RETURN_TYPES = ("MODEL",)
-    FUNCTION = "make"
-    CATEGORY = "development"
+        if next(calls) == 2:
+            raise _out_of_memory()
+        return optimized_attention(q, k, v, extra_options["n_heads"])
 
-    def make(self, model: Any) -> tuple[Any]:
-        calls: Iterator[int] = iter(range(1 << 30))
-
-        def slot(q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> Any:
-            from comfy.ldm.modules.attention import optimized_attention
-
-            if next(calls) == 2:
-                raise _out_of_memory()
-            return optimized_attention(q, k, v, extra_options["n_heads"])
-
-        clone = model.clone()
-        clone.set_model_attn2_replace(slot, "input", 4, 0)
-        return (clone,)
+    clone = model.clone()
+    clone.set_model_attn2_replace(slot, "input", 4, 0)
+    return clone
 
 
-class FaultyControlNet:
-    """A ControlNet that runs out of memory the next time it is evaluated."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        return {"required": {"control_net": ("CONTROL_NET",)}}
-
-    RETURN_TYPES = ("CONTROL_NET",)
-    FUNCTION = "make"
-    CATEGORY = "development"
-
-    def make(self, control_net: Any) -> tuple[Any]:
-        _raise_once_before(control_net.control_model.middle_block)
-        return (control_net.copy(),)
+@node("FaultyControlNet", {"control_net": "CONTROL_NET"}, "CONTROL_NET")
+def faulty_control_net(control_net: Any) -> Any:
+    """Let a ControlNet run out of memory the next time it is evaluated."""
+    _raise_once_before(control_net.control_model.middle_block)
+    return control_net.copy()
 
 
-class FaultyAnalyzer:
-    """A face analyzer whose detector throws at one picture of a batch."""
+@node("FaultyAnalyzer", {"face_analyzer": "FACEANALYSIS", "after": WHOLE}, "FACEANALYSIS")
+def faulty_analyzer(face_analyzer: Any, after: int) -> Any:
+    """Give a face analyzer whose detector throws at one picture of a batch."""
+    detector = _FaultyDetector(face_analyzer.det_model, after)
+    return type(face_analyzer)(detector, face_analyzer.models["recognition"])
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        whole = ("INT", {"default": 3, "min": 0, "max": 1 << 31})
-        return {"required": {"face_analyzer": ("FACEANALYSIS",), "after": whole}}
 
-    RETURN_TYPES = ("FACEANALYSIS",)
-    FUNCTION = "make"
-    CATEGORY = "development"
+SECONDS = ("FLOAT", {"default": 0.1, "min": 0.0, "max": 10.0})
 
-    def make(self, face_analyzer: Any, after: int) -> tuple[Any]:
-        detector = _FaultyDetector(face_analyzer.det_model, after)
-        return (type(face_analyzer)(detector, face_analyzer.models["recognition"]),)
+
+@node("SlowAnalyzer", {"face_analyzer": "FACEANALYSIS", "seconds": SECONDS}, "FACEANALYSIS")
+def slow_analyzer(face_analyzer: Any, seconds: float) -> Any:
+    """Give a face analyzer whose recogniser takes its time, as the real one does on a CPU."""
+    recogniser = _SlowRecogniser(face_analyzer.models["recognition"], seconds)
+    return type(face_analyzer)(face_analyzer.det_model, recogniser)
 
 
 class _FaultyDetector:
@@ -211,23 +144,6 @@ class _FaultyDetector:
         if self._left < 0:
             raise RuntimeError(DETECTOR_FAILS)
         return self._detector.forward(*arguments)
-
-
-class SlowAnalyzer:
-    """A face analyzer whose recogniser takes its time, as the real one does on a CPU."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        seconds = ("FLOAT", {"default": 0.1, "min": 0.0, "max": 10.0})
-        return {"required": {"face_analyzer": ("FACEANALYSIS",), "seconds": seconds}}
-
-    RETURN_TYPES = ("FACEANALYSIS",)
-    FUNCTION = "make"
-    CATEGORY = "development"
-
-    def make(self, face_analyzer: Any, seconds: float) -> tuple[Any]:
-        recogniser = _SlowRecogniser(face_analyzer.models["recognition"], seconds)
-        return (type(face_analyzer)(face_analyzer.det_model, recogniser),)
 
 
 class _SlowRecogniser:
@@ -254,15 +170,3 @@ def _out_of_memory() -> Exception:
     import comfy.model_management
 
     return comfy.model_management.OOM_EXCEPTION(OUT_OF_MEMORY)
-
-
-NODE_CLASS_MAPPINGS = {
-    "IIDDev_FaultyAdapter": FaultyAdapter,
-    "IIDDev_FaultyAnalyzer": FaultyAnalyzer,
-    "IIDDev_FaultyControlNet": FaultyControlNet,
-    "IIDDev_FaultyModel": FaultyModel,
-    "IIDDev_Frames": Frames,
-    "IIDDev_Sink": Sink,
-    "IIDDev_SlowAnalyzer": SlowAnalyzer,
-    "IIDDev_Value": Value,
-}
