@@ -11,11 +11,12 @@ import io
 import json
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import make_standins
 from comfy_server import Server, default_comfyui, serve, standin_models
 from drawn import gallery
@@ -41,6 +42,11 @@ LEFT: dict[str, tuple[tuple[str, int], ...]] = {
     "instantid_turning_head": (
         *(("IID_EncodeFace", 0), ("IID_PlaceKeypoints", 0), ("IID_PlaceKeypoints", 7)),
     ),
+    "instantid_animate_portrait": (
+        *(("IID_EncodeFace", 0), ("IID_FollowFace", 0), ("IID_SteadyKeypoints", 4)),
+    ),
+    "instantid_face_in_video": (("IID_EncodeFace", 0), ("IID_FollowFace", 0), ("IID_CropFace", 2)),
+    "instantid_animatediff": (("IID_EncodeFace", 0), ("IID_PlaceKeypoints", 0)),
     "instantid_two_people": (("given", 0), ("given", 1), ("IID_PersonFromPhotos", 0)),
     "instantid_regional_prompts": (("IID_EncodeFace", 0), ("IID_EncodeFace", 1)),
     "instantid_several_references": (("given", 0), ("given", 1), ("given", 2)),
@@ -57,7 +63,11 @@ LEFT: dict[str, tuple[tuple[str, int], ...]] = {
     "instantid_most_alike": (("IID_EncodeFace", 0), ("IID_Likeness", 0), ("IID_Likeness", 1)),
 }
 # Where several of the pictures that come out are shown: their numbers.
-SEVERAL: dict[str, tuple[int, ...]] = {"instantid_turning_head": (0, 2, 5, 7)}
+SEVERAL: dict[str, tuple[int, ...]] = {
+    "instantid_turning_head": (0, 2, 5, 7),
+    **dict.fromkeys(("instantid_animate_portrait", "instantid_face_in_video"), (0, 4, 7, 11)),
+    "instantid_animatediff": (0, 5, 10, 15),
+}
 LEFT_SIDE = {1: 220, 2: 210, 3: 190}  # pixels of a picture, by how many there are
 PHONE = (214, 420)
 SHEET = Path(__file__).resolve().parent.parent / "docs" / "images" / "examples.jpg"
@@ -80,10 +90,13 @@ def run(server: Server, name: str, loaded: Mapping[str, Image.Image]) -> Made:
     shown: dict[str, list[Image.Image]] = {}
     for key, node in prompt.items():
         for picture in result.images(key):
-            shown.setdefault(node["class_type"], []).append(fetched(server, picture))
+            shown.setdefault(node["class_type"], []).extend(all_of(server, picture))
     loaders = [node["inputs"]["image"] for node in prompt.values() if "image" in node["inputs"]]
     given = [loaded[image] for image in loaders if isinstance(image, str)]
-    results = [shown["SaveImage"][number] for number in SEVERAL.get(name, (0,))]
+    results = [
+        shown.get("SaveImage", shown.get("SaveVideo", []))[number]
+        for number in SEVERAL.get(name, (0,))
+    ]
     return Made(shown, given, squared(results))
 
 
@@ -100,6 +113,24 @@ def squared(pictures: list[Image.Image]) -> Image.Image:
 
 def fetched(server: Server, picture: dict[str, str]) -> Image.Image:
     return Image.open(io.BytesIO(server.fetch(picture))).convert("RGB")
+
+
+def all_of(server: Server, picture: dict[str, str]) -> list[Image.Image]:
+    """Return a picture, or the frames of a film."""
+    if not picture["filename"].endswith(".mp4"):
+        return [fetched(server, picture)]
+    with av.open(io.BytesIO(server.fetch(picture))) as container:
+        return [frame.to_image() for frame in container.decode(video=0)]
+
+
+def write_film(path: Path, frames: Sequence[Image.Image]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("h264", rate=8, options={"crf": "12"})
+        stream.width, stream.height = frames[0].size
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
 
 
 def going_in(made: Made, name: str) -> list[Image.Image]:
@@ -203,4 +234,6 @@ def drawn_world() -> Iterator[tuple[Server, dict[str, Image.Image]]]:
     with serve(models) as server:
         for name, picture in given.items():
             picture.save(server.base / "input" / name)
+        film = [Image.fromarray(picture) for picture in gallery.film()]
+        write_film(server.base / "input" / gallery.FILM, film)
         yield server, given

@@ -110,7 +110,9 @@ def write_film(portrait: Image.Image, path: Path) -> None:
     """Write a portrait that sways and nods; what it leaves at the edges is mirrored."""
     picture = np.asarray(portrait)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("h264", rate=RATE, options={"crf": "26", "preset": "veryslow"})
+        stream = container.add_stream(
+            "h264", rate=RATE, options={"crf": "26", "preset": "veryslow"}
+        )
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuv420p"
         for turn in np.linspace(0, 2 * np.pi, FRAMES):

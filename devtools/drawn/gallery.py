@@ -24,8 +24,9 @@ PHOTOS = {  # photo of an example: picture of the drawn world
     "instantid-example-style.jpg": "style.png",
     "instantid-example-depth.jpg": "depth.png",
 }
+FILM, FRAMES = "film.mp4", 12
 FIRST_AGAIN = ("first.png", "first_left.png", "first_right.png")  # where photos are of one person
-LOOKING = ("IID_EncodeFace", "IID_FaceKeypoints", "IID_PersonFromPhotos")
+LOOKING = ("IID_EncodeFace", "IID_FaceKeypoints", "IID_PersonFromPhotos", "IID_FollowFace")
 SCENE, OTHER = Scene("blue", "yellow"), Scene("orange", "purple")
 SAMPLER = {"steps": STEPS, "cfg": CFG, "scheduler": "simple", "sampler_name": "euler"}
 SIDES = ("width", "height")
@@ -50,6 +51,14 @@ def pictures() -> dict[str, Picture]:
         "style.png": alone(strangers[0], Pose(64, 60, 70), OTHER),
         "depth.png": _depth_of(alone(first, POSE)),
     }
+
+
+def film() -> list[Picture]:
+    """Return what the graphs about videos load: the first person, who looks from side to side."""
+    (first,) = world.sitters(1)
+    turns = [Pose(56 + 16 * n / (FRAMES - 1), 62, 74, turn=0.7 - 1.4 * n / (FRAMES - 1)) for n in
+             range(FRAMES)]  # fmt: skip
+    return [world.draw([(first.identity, pose)], Scene("white", "green")) for pose in turns]
 
 
 def _depth_of(picture: Picture) -> Picture:
@@ -120,6 +129,8 @@ def _adapt(node: dict[str, Any], name: str, files: Mapping[str, str], empty: boo
     inputs.update(settings.get(kind, {}))
     if kind == "LoadImage":
         inputs["image"] = PHOTOS[inputs["image"]]
+    if kind == "LoadVideo":
+        inputs["file"] = FILM
     if kind in LOOKING:  # a threshold of its own for each: what is cached shows no picture
         inputs["threshold"] = 0.3 + (sum(name.encode()) % 97) / 1000
     if all(side in inputs for side in SIDES) and kind != "ConditioningSetAreaPercentage":

@@ -18,13 +18,15 @@ OLD_NAMES = {  # what links were made to before the files were called by their t
 
 
 def test_the_photos_of_the_examples_are_in_the_input_folder(server: Server) -> None:
-    photos = sorted((FOLDER / "photos").glob("*.jpg"))
-    assert len(photos) >= 3
+    photos = sorted((FOLDER / "photos").iterdir())
+    assert {photo.suffix for photo in photos} == {".jpg", ".mp4"} and len(photos) >= 6
     for photo in photos:
         assert (server.base / "input" / photo.name).read_bytes() == photo.read_bytes()
     for path in workflows():
         prompt = api_form(name_of(path))
-        loaded = {n["inputs"]["image"] for n in prompt.values() if n["class_type"] == "LoadImage"}
+        given = {"LoadImage": "image", "LoadVideo": "file"}
+        loaders = [node for node in prompt.values() if node["class_type"] in given]
+        loaded = {node["inputs"][given[node["class_type"]]] for node in loaders}
         assert loaded <= {photo.name for photo in photos}, path.stem
 
 
