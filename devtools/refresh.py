@@ -66,12 +66,14 @@ def in_the_page(steps: list[str], only: set[str]) -> list[str]:
 def in_the_drawn_world(only: set[str]) -> None:
     """Make what shows drawn people: thumbnails, and pictures of help if none is named."""
     import help_pictures
+    import help_plots
     import make_cards
 
     with make_cards.drawn_world() as (server, given):
         make_cards.update(server, given, only)
         if not only:
             help_pictures.update(server, given)
+            help_plots.update()
 
 
 def parse() -> argparse.Namespace:

@@ -13,8 +13,9 @@ from ..images import Picture
 THUMBNAIL = 64  # pixels
 MOST_LANES = 12
 _WIDTH, _LEFT, _RIGHT = 1024, 112, 1008
-_TOP, _HEIGHT, _SPACE, _BOTTOM = 12, 64, 12, 40
+_TOP, _HEIGHT, _SPACE, _BOTTOM = 12, 64, 12, 68
 _BACKGROUND, _LANE, _CUT, _TEXT = (24, 24, 28), (44, 44, 52), (230, 120, 90), (200, 200, 208)
+_FONT = 24  # pixels: a node shows the picture at a third of its size
 _OTHER, _CHOSEN = (96, 176, 255), (60, 220, 60)
 
 
@@ -47,10 +48,17 @@ def draw_timeline(lanes: Sequence[Lane], frames: int, width: int, cuts: Sequence
     for cut in cuts:
         draw.line((_x(cut, frames), _TOP, _x(cut, frames), bottom), fill=_CUT, width=2)
     for tick in sorted({round(part * (frames - 1)) for part in (0.0, 0.25, 0.5, 0.75, 1.0)}):
-        draw.text((_x(tick + 0.5, frames), bottom + 2), f"{tick}", fill=_TEXT, anchor="ma")
+        draw.text(
+            (_x(tick + 0.5, frames), bottom + 2),
+            f"{tick}",
+            fill=_TEXT,
+            anchor="ma",
+            font_size=_FONT,
+        )
     hidden = len(lanes) - len(shown)
     words = "frame" + (f"; {hidden} more persons are not shown" if hidden else "")
-    draw.text(((_LEFT + _RIGHT) / 2, bottom + 18), words, fill=_TEXT, anchor="ma")
+    middle = (_LEFT + _RIGHT) / 2
+    draw.text((middle, bottom + 32), words, fill=_TEXT, anchor="ma", font_size=_FONT)
     return np.ascontiguousarray(np.asarray(image)[..., ::-1])
 
 
@@ -63,7 +71,7 @@ def _draw_lane(
     width: int,
 ) -> None:
     colour = _CHOSEN if lane.is_chosen else _OTHER
-    draw.text((20, top + _HEIGHT / 2), lane.name, fill=colour, anchor="mm", font_size=20)
+    draw.text((20, top + _HEIGHT / 2), lane.name, fill=colour, anchor="mm", font_size=_FONT)
     if lane.face is not None:
         image.paste(Image.fromarray(np.ascontiguousarray(lane.face[..., ::-1])), (40, top))
     for frame, (left, right) in lane.places.items():

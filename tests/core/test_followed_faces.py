@@ -219,7 +219,7 @@ def test_the_picture_shows_who_is_when_and_where(analyzer: FaceAnalyzer) -> None
     shown = cut_film()
     made = followed(analyzer, shown, TrackChoice("number", 1))
     (picture,) = (made.preview * 255).round().byte().numpy()
-    assert picture.shape == (204, 1024, 3)
+    assert picture.shape == (232, 1024, 3)
 
     def at(frame: float, lane: int, across: float) -> tuple[int, ...]:
         x = 112 + 896 * frame / 30
