@@ -19,7 +19,7 @@ LINK_NAME = "faithful_instantid_template"  # in a workflow's `extra`: its name i
 
 
 def lay_out_photos() -> None:
-    """Copy the photos and the film of the examples into ComfyUI's input folder, where they are missing.
+    """Copy photos and film of the examples into ComfyUI's input folder, where they are missing.
 
     A file of the same name is left as it is. Where the folder cannot be written to, the log says
     so, and the examples ask for a photo instead.
