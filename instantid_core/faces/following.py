@@ -12,6 +12,7 @@ from .. import checks
 from ..errors import NoFaceError
 from ..images import Picture, to_images
 from ..keypoints import FacePoints, Keypoints
+from ..libraries import opencv
 from ..log import note
 from .analyzer import Embedding, FaceAnalyzer
 from .cuts import ColourChange, Cuts, CutSettings, cuts_of
@@ -22,7 +23,7 @@ from .references import AS_USUAL, LookSettings
 from .timeline import THUMBNAIL, Lane, draw_timeline
 from .tracks import ALL, LONGEST, ONE_PERSON, Sighting, Track, choose_tracks, link
 
-SHOWN_FACES = 500  # frames of a video of which faces are kept for the picture
+SHOWN_FRAMES, SHOWN_FACES = 500, 2000  # of which small pictures are kept at most
 TOLD = 24  # persons that the report names
 
 
@@ -93,7 +94,8 @@ class _Seen:
     """What was seen in a video.
 
     frames: the faces of each frame. changes: of the colours. thumbnails: small pictures of faces,
-    by the identity of their sighting.
+    by the identity of their sighting; all in one array, as single ones would lie scattered in the
+    memory between what is made and dropped for every frame, and hold it.
     """
 
     width: int
@@ -111,7 +113,8 @@ class _Seen:
         watched: Watched,
     ) -> _Seen:
         """Look at every frame once."""
-        every = max(1, len(footage) // SHOWN_FACES)
+        every = max(1, len(footage) // SHOWN_FRAMES)
+        shelf = np.zeros((SHOWN_FACES, THUMBNAIL, THUMBNAIL, 3), np.uint8)
         colours, frames = ColourChange(), list[tuple[Sighting, ...]]()
         thumbnails: dict[int, Picture] = {}
         width = height = 0
@@ -120,8 +123,10 @@ class _Seen:
             found = analyzer.find(picture, threshold=settings.threshold, thorough=settings.thorough)
             sightings = [Sighting(f.points, analyzer.embed(picture, f)) for f in found.faces]
             if len(frames) % every == 0:
-                for sighting, face in zip(sightings, found.faces, strict=True):
-                    thumbnails[id(sighting)] = _thumbnail(picture, face)
+                free = shelf[len(thumbnails) :]
+                for sighting, face, place in zip(sightings, found.faces, free, strict=False):
+                    _draw_thumbnail(picture, face, place)
+                    thumbnails[id(sighting)] = place
             frames.append(tuple(sightings))
             colours.look(picture)
         return cls(width, height, frames, colours.values, thumbnails)
@@ -138,13 +143,14 @@ class _Seen:
         return Lane(str(number), places, face, is_chosen)
 
 
-def _thumbnail(picture: Picture, face: FoundFace) -> Picture:
-    """Return a face and a little around it, square: (S, S, 3) bytes."""
+def _draw_thumbnail(picture: Picture, face: FoundFace, place: Picture) -> None:
+    """Draw a face and a little around it into a square place, (S, S, 3) bytes."""
+    cv2 = opencv("Faces are followed")
     (x, y), half = face.center, 0.65 * max(face.width, face.height)
-    height, width = picture.shape[:2]
-    columns = np.linspace(x - half, x + half, THUMBNAIL).round().astype(int).clip(0, width - 1)
-    rows = np.linspace(y - half, y + half, THUMBNAIL).round().astype(int).clip(0, height - 1)
-    return picture[rows[:, None], columns[None, :]]
+    scale = THUMBNAIL / (2 * half)
+    onto = np.array([[scale, 0, THUMBNAIL / 2 - scale * x], [0, scale, THUMBNAIL / 2 - scale * y]])
+    edge = cv2.BORDER_REPLICATE
+    cv2.warpAffine(picture, onto, (THUMBNAIL, THUMBNAIL), place, cv2.INTER_LINEAR, edge)
 
 
 def _keypoints(

@@ -15,7 +15,7 @@ from faithful_instantid.nodes import FaithfulInstantID, examples, folders, searc
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORDS = json.loads((ROOT / "nodes" / "search_words.json").read_text(encoding="utf-8"))
-PHOTOS = sorted(path.name for path in (ROOT / "example_workflows" / "photos").glob("*.jpg"))
+PHOTOS = sorted(path.name for path in (examples.PHOTOS).iterdir())
 
 
 def test_every_node_that_is_not_old_is_found_by_words_of_four_languages() -> None:
