@@ -35,9 +35,13 @@ from pathlib import Path
 from typing import Any
 
 import env
-import tomllib
 from comfy_server import end_with_parent
 from mutant_trials import BUDGET, PRODUCT, Trials, UnsoundError, preload
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = env.ROOT
 RESULTS = env.STATE / "mutants.jsonl"
