@@ -55,9 +55,8 @@ def frames(server: Server, prompt: Prompt) -> tuple[np.ndarray, float]:
 def test_a_portrait_is_animated_frame_by_frame(filmed: Server) -> None:
     """As long, as fast and as large as the film; every frame shows its own keypoints."""
     prompt = filmed_prompt("instantid_animate_portrait")
-    size = node_id(prompt, "GetImageSize")
     latent = prompt[node_id(prompt, "EmptyLatentImage")]["inputs"]
-    latent.update(width=[size, 0], height=[size, 1], batch_size=[size, 2])
+    latent.update(width=WIDTH, height=HEIGHT)
     made, rate = frames(filmed, prompt)
     assert made.shape == (FRAMES, HEIGHT, WIDTH, 3) and rate == RATE
     still = node_id(prompt, "IID_FollowFace")
