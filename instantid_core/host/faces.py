@@ -171,6 +171,11 @@ def change_identity(
             return one
     earlier, new = over_frames(before, "before"), checked_identity(after, "after")
     start, length = int(checks.number(frame, "frame")), int(checks.number(over, "over"))
+    if start < 0 or length < 0:
+        raise WrongInputError(
+            f"The change begins at frame {start} and takes {length} frames. Wanted: two whole "
+            "numbers from 0 on."
+        )
     old = earlier.each[earlier.number(start)]
     steps = max(1, min(length, MOST_MIXED))
     mixed = [_mixed(adapter, old, new, step / steps) for step in range(1, steps)]

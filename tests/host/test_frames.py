@@ -178,6 +178,9 @@ def test_what_cannot_be_changed_is_said(
     made = change_identity(adapter, identity, second_identity, 1, 0)
     with pytest.raises(WrongInputError, match="`after` is another person in other frames"):
         change_identity(adapter, identity, made, 3, 0)
+    for frame, over in ((-2, 0), (1, -1)):
+        with pytest.raises(WrongInputError, match="Wanted: two whole numbers from 0 on"):
+            change_identity(adapter, identity, second_identity, frame, over)
     with pytest.raises(WrongInputError, match="`first` is another person in other frames"):
         mix_identities(adapter, made, identity, 0.5)
     apart = host.encode_identity(adapter, torch.stack([identity.face_embedding] * 2))
