@@ -62,7 +62,9 @@
     let left = 0
     groups.forEach((group, index) => {
       const members = columns[index]
-      const widths = members.map((node) => Math.max(node.computeSize()[0], before[node.id].size[0]))
+      // A preview is as wide as its node: it asks for more each time that it is asked.
+      const least = (node) => (node.previewMediaType ? 0 : node.computeSize()[0])
+      const widths = members.map((node) => Math.max(least(node), before[node.id].size[0]))
       const width = Math.max(...widths)
       let top = 0
       for (const node of members) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,29 +34,35 @@ def plot_layers(layers: LayerWeights) -> RGB:
 
 def plot_curve(curve: WeightCurve) -> RGB:
     """Return the factor over the sampling as a line: (256,512,3) uint8 RGB."""
-    image, draw, scale = _axes([factor for _, factor in curve.points])
     percents = np.linspace(0.0, 1.0, _RIGHT - _LEFT)
-    line = [(_LEFT + i, _y(curve.at(float(percent)), scale)) for i, percent in enumerate(percents)]
-    draw.line(line, fill=_INK, width=3)
-    for percent in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x = _LEFT + (_RIGHT - _LEFT) * percent
-        draw.text((x, _BOTTOM + 6), f"{percent:.0%}", fill=_TEXT, anchor="ma")
-    draw.text(((_LEFT + _RIGHT) / 2, _BOTTOM + 20), "of the sampling", fill=_TEXT, anchor="ma")
-    return np.asarray(image)
+    line = [curve.at(float(percent)) for percent in percents]
+    ticks = {part: f"{part:.0%}" for part in (0.0, 0.25, 0.5, 0.75, 1.0)}
+    return _line([factor for _, factor in curve.points], line, ticks, "of the sampling")
 
 
 def plot_frames(weights: FrameWeights) -> RGB:
     """Return the factor by frame as a line, up to the last point: (256,512,3) uint8 RGB."""
-    image, draw, scale = _axes([factor for _, factor in weights.points])
     last = max(weights.points[-1][0], 1)
-    frames = np.linspace(0, last, _RIGHT - _LEFT)
-    factors = [float(factor) for factor in weights.at(frames)]
-    line = [(_LEFT + i, _y(factor, scale)) for i, factor in enumerate(factors)]
-    draw.line(line, fill=_INK, width=3)
-    for frame in sorted({round(last * part / 4) for part in range(5)}):
-        x = _LEFT + (_RIGHT - _LEFT) * frame / last
-        draw.text((x, _BOTTOM + 6), str(frame), fill=_TEXT, anchor="ma")
-    draw.text(((_LEFT + _RIGHT) / 2, _BOTTOM + 20), "frame", fill=_TEXT, anchor="ma")
+    line = [float(factor) for factor in weights.at(np.linspace(0, last, _RIGHT - _LEFT))]
+    frames = sorted({round(last * part / 4) for part in range(5)})
+    ticks = {frame / last: str(frame) for frame in frames}
+    return _line([factor for _, factor in weights.points], line, ticks, "frame")
+
+
+def _line(
+    factors: Sequence[float], line: Sequence[float], ticks: Mapping[float, str], words: str
+) -> RGB:
+    """Draw one value for each column of the plot.
+
+    factors: what the scale holds besides 0 and 1. ticks: texts by their part of the width. words:
+    what the ticks are.
+    """
+    image, draw, scale = _axes(factors)
+    draw.line([(_LEFT + i, _y(value, scale)) for i, value in enumerate(line)], fill=_INK, width=3)
+    for part, text in ticks.items():
+        x = _LEFT + (_RIGHT - _LEFT) * part
+        draw.text((x, _BOTTOM + 6), text, fill=_TEXT, anchor="ma")
+    draw.text(((_LEFT + _RIGHT) / 2, _BOTTOM + 20), words, fill=_TEXT, anchor="ma")
     return np.asarray(image)
 
 

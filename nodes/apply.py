@@ -19,6 +19,7 @@ from . import search_words, sockets
 from .keypoints import fit_input
 from .regions import outline_inputs
 from .sliders import adding_input, percent_input, strength_input, weight_input, window_inputs
+from .weighting import frame_weights_input, weighting_inputs
 
 
 class ApplyAdapter(io.ComfyNode):
@@ -58,10 +59,10 @@ class ApplyAdapter(io.ComfyNode):
                     tooltip="Where the face may work: 1 is fully, 0 not at all. Of any size; "
                     "several frames are used one for each picture of the batch.",
                 ),
-                *_weighting_inputs("weight"),
+                *weighting_inputs("weight"),
                 fit_input(optional=True),
                 adding_input(),
-                _frame_weights_input("weight"),
+                frame_weights_input("weight"),
             ],
             outputs=[io.Model.Output()],
         )
@@ -134,7 +135,7 @@ class ApplyIdentityNet(io.ComfyNode):
                     tooltip="Where IdentityNet may work: 1 is fully, 0 not at all. Of any size; "
                     "several frames are used one for each picture of the batch.",
                 ),
-                *_weighting_inputs("strength"),
+                *weighting_inputs("strength"),
                 _one_by_one_input(),
                 io.Conditioning.Input(
                     "middle",
@@ -153,7 +154,7 @@ class ApplyIdentityNet(io.ComfyNode):
                     "second, which is faster and a little less exact. Between them its last result "
                     "is used again.",
                 ),
-                _frame_weights_input("strength"),
+                frame_weights_input("strength"),
             ],
             outputs=[
                 *_conditioning_outputs(),
@@ -247,8 +248,8 @@ class Apply(io.ComfyNode):
                     "regions.",
                 ),
                 *outline_inputs(prefix="region_", optional=True, advanced=True),
-                *_weighting_inputs("weight", advanced=True),
-                *_weighting_inputs("strength", prefix="identitynet_", advanced=True),
+                *weighting_inputs("weight", advanced=True),
+                *weighting_inputs("strength", prefix="identitynet_", advanced=True),
                 _one_by_one_input(),
                 adding_input(),
                 sockets.WeightCurve.Input(
@@ -259,7 +260,7 @@ class Apply(io.ComfyNode):
                     "from Weight Curve for InstantID: the region opens or closes while sampling.",
                 ),
                 _preset_input(),
-                _frame_weights_input("weight and on the strength"),
+                frame_weights_input("weight and on the strength"),
             ],
             outputs=[io.Model.Output(), *_conditioning_outputs()],
         )
@@ -323,37 +324,6 @@ def _who_input() -> io.Input:
         display_name="identity",
         types=[sockets.FaceEmbeds, sockets.People],
         tooltip="The person, from Encode Face, or a list of people, from Person.",
-    )
-
-
-def _weighting_inputs(
-    what: str, prefix: str = "", *, advanced: bool | None = None
-) -> list[io.Input]:
-    """Factors by layer and by step."""
-    return [
-        sockets.LayerWeights.Input(
-            f"{prefix}layer_weights",
-            optional=True,
-            advanced=advanced,
-            tooltip=f"Factors on the {what} by block of the UNet, from Layer Weights for "
-            "InstantID.",
-        ),
-        sockets.WeightCurve.Input(
-            f"{prefix}weight_curve",
-            optional=True,
-            advanced=advanced,
-            tooltip=f"Factors on the {what} over the sampling, from Weight Curve for InstantID.",
-        ),
-    ]
-
-
-def _frame_weights_input(what: str) -> io.Input:
-    """Factors by frame."""
-    return sockets.FrameWeights.Input(
-        "frame_weights",
-        optional=True,
-        advanced=True,
-        tooltip=f"Factors on the {what} by frame of a video, from Frame Weights.",
     )
 
 

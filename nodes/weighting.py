@@ -14,6 +14,37 @@ from .sliders import factor_input
 POINTS = "points"
 
 
+def weighting_inputs(
+    what: str, prefix: str = "", *, advanced: bool | None = None
+) -> list[io.Input]:
+    """Factors by layer and by step."""
+    return [
+        sockets.LayerWeights.Input(
+            f"{prefix}layer_weights",
+            optional=True,
+            advanced=advanced,
+            tooltip=f"Factors on the {what} by block of the UNet, from Layer Weights for "
+            "InstantID.",
+        ),
+        sockets.WeightCurve.Input(
+            f"{prefix}weight_curve",
+            optional=True,
+            advanced=advanced,
+            tooltip=f"Factors on the {what} over the sampling, from Weight Curve for InstantID.",
+        ),
+    ]
+
+
+def frame_weights_input(what: str) -> io.Input:
+    """Factors by frame."""
+    return sockets.FrameWeights.Input(
+        "frame_weights",
+        optional=True,
+        advanced=True,
+        tooltip=f"Factors on the {what} by frame of a video, from Frame Weights.",
+    )
+
+
 class LayerWeightsNode(io.ComfyNode):
     """Factors by block of the UNet."""
 

@@ -53,10 +53,10 @@ def _filled(frames: Sequence[Frame], found: Sequence[int], number: int, way: str
         return frames[before]
     way_along = (number - before) / (after - before)
     pairs = zip(frames[before], frames[after], strict=False)
-    return tuple(between(a, b, way_along) for a, b in pairs)
+    return tuple(_between(a, b, way_along) for a, b in pairs)
 
 
-def between(a: FacePoints, b: FacePoints, way_along: float) -> FacePoints:
+def _between(a: FacePoints, b: FacePoints, way_along: float) -> FacePoints:
     kps = a.kps + (b.kps - a.kps) * way_along
     box = a.box + (b.box - a.box) * way_along
     return FacePoints(kps.astype(np.float32), box.astype(np.float32), a.track)

@@ -58,11 +58,13 @@ class Steadying:
 def steady(keypoints: Keypoints, how: Steadying) -> Keypoints:
     """Return as many frames, with every person's face smoothed and gaps filled.
 
-    Faces that nobody followed are one person while their boxes overlap. Nothing of one side of a
-    cut, or of a gap longer than the limit, reaches the other.
+    Faces that nobody followed are one person while their boxes overlap, and are put into frames
+    without any face only. Nothing of one side of a cut, or of a gap longer than the limit, reaches
+    the other.
     """
+    followed = all(face.track is not None for face in keypoints.faces)
     cuts = sorted({*keypoints.cuts, *how.cuts})
-    frames = _numbered(keypoints.frames, cuts)
+    frames = keypoints.frames if followed else _numbered(keypoints.frames, cuts)
     tracks = sorted({face.track for frame in frames for face in frame if face.track is not None})
     made: list[list[FacePoints]] = [[] for _ in frames]
     filled = 0
@@ -70,8 +72,9 @@ def steady(keypoints: Keypoints, how: Steadying) -> Keypoints:
         for track in tracks:
             seen = {n: face for n in shot for face in frames[n] if face.track == track}
             for frame, face in _steadied(seen, shot, how).items():
-                filled += frame not in seen
-                made[frame].append(face)
+                if frame in seen or followed or not frames[frame]:
+                    filled += frame not in seen
+                    made[frame].append(face)
     if filled:
         note(f"{filled} frame{'' if filled == 1 else 's'} without a face filled: {how.gaps}")
     return replace(keypoints, frames=tuple(map(tuple, made)), cuts=tuple(cuts))
@@ -80,9 +83,7 @@ def steady(keypoints: Keypoints, how: Steadying) -> Keypoints:
 def _numbered(
     frames: Sequence[tuple[FacePoints, ...]], cuts: Sequence[int]
 ) -> list[tuple[FacePoints, ...]]:
-    """Return the frames with every face of a track: its own, or one by overlap."""
-    if all(face.track is not None for frame in frames for face in frame):
-        return list(frames)
+    """Return the frames with every face of a track, by overlap."""
     made: list[tuple[FacePoints, ...]] = []
     count = 0
     for shot in shots_of(len(frames), cuts):

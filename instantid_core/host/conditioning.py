@@ -20,8 +20,9 @@ from ..people import People, PeopleMasks, PeopleRegion, Person, PersonRegion
 from ..weighting import LayerWeights, WeightCurve
 from . import rows
 from .control_net_check import check_control_net, warn_of_keyframes
+from .face_control import FaceControl
 from .hints import Hint, PeopleHint, hint_of
-from .identitynet import FaceControl, IdentityNet
+from .identitynet import IdentityNet
 from .on_node import current_node
 from .windows import Window
 

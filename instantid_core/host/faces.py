@@ -127,12 +127,19 @@ def mix_identities(
 
     Raises WrongInputError.
     """
-    for one in (first, second):
-        if isinstance(one, NoIdentity):
-            note_problem(f"Mix Identities hands on a bypassed identity. {one.reason}")
-            return one
+    bypassed = _bypassed("Mix Identities", first, second)
+    if bypassed is not None:
+        return bypassed
     a, b = checked_identity(first, "first"), checked_identity(second, "second")
     return _mixed(adapter, a, b, checks.number(amount, "amount"), combine, negative)
+
+
+def _bypassed(node: str, *identities: object) -> NoIdentity | None:
+    """Return the first one that was bypassed, and say that the node hands it on."""
+    found = next((one for one in identities if isinstance(one, NoIdentity)), None)
+    if found is not None:
+        note_problem(f"{node} hands on a bypassed identity. {found.reason}")
+    return found
 
 
 def _mixed(
@@ -165,10 +172,9 @@ def change_identity(
 
     Raises WrongInputError.
     """
-    for one in (before, after):
-        if isinstance(one, NoIdentity):
-            note_problem(f"Change Identity hands on a bypassed identity. {one.reason}")
-            return one
+    bypassed = _bypassed("Change Identity", before, after)
+    if bypassed is not None:
+        return bypassed
     earlier, new = over_frames(before, "before"), checked_identity(after, "after")
     start, length = int(checks.number(frame, "frame")), int(checks.number(over, "over"))
     if start < 0 or length < 0:

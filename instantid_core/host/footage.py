@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from comfy_api.latest import Input
 from torch import Tensor
 
 from .. import checks
-from ..errors import WrongInputError
+from ..errors import WrongFileError, WrongInputError
 from ..faces.following import Footage
 from ..images import Picture, image_batch, to_pictures
 
@@ -19,7 +20,8 @@ from ..images import Picture, image_batch, to_pictures
 def footage_of(found: Any) -> Footage:
     """Return the frames of what an IMAGE or a VIDEO socket brought.
 
-    A video that lies in a file is read frame by frame and never whole. Raises WrongInputError.
+    A video that lies in a file is read frame by frame and never whole. Raises WrongInputError, and
+    WrongFileError, also while frames are handed out, for a file that cannot be read.
     """
     if isinstance(found, Tensor):
         return _Batch(found)
@@ -66,11 +68,12 @@ class _File:
         self._video, self._begin, self._duration = video, begin, duration
 
     def __len__(self) -> int:
-        return max(1, round(self._video.get_duration() * float(self._video.get_frame_rate())))
+        with _readable():
+            seconds, rate = self._video.get_duration(), self._video.get_frame_rate()
+        return max(1, round(seconds * float(rate)))
 
     def __iter__(self) -> Iterator[Picture]:
-        av = _reader()
-        with av.open(self._video.get_stream_source(), mode="r") as container:
+        with _opened(self._video) as container:
             if not container.streams.video:
                 raise WrongInputError("The video holds no pictures. Choose another file.")
             stream = container.streams.video[0]
@@ -80,7 +83,7 @@ class _File:
             end = int((self._begin + self._duration) / stream.time_base)
             if begin:
                 container.seek(begin, stream=stream)
-            for frame in container.decode(stream):
+            for frame in _decoded(container, stream):
                 if frame.pts is not None and frame.pts < begin:
                     continue
                 if self._duration and frame.pts is not None and frame.pts >= end:
@@ -100,15 +103,45 @@ def _reader() -> Any:
     return importlib.import_module("av")
 
 
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what PyAV raises into a WrongFileError."""
+    try:
+        yield
+    except _reader().error.FFmpegError as error:
+        raise WrongFileError(
+            f"The video cannot be read ({checks.said(error)}). Wanted: a file that a player shows, "
+            "such as MP4 or WebM. Save it anew, or choose another file."
+        ) from error
+
+
+@contextlib.contextmanager
+def _opened(video: Any) -> Iterator[Any]:
+    """Open a video's file. Raises WrongFileError."""
+    with _readable(), _reader().open(video.get_stream_source(), mode="r") as container:
+        yield container
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """Hand out frames; packets that are damaged are left out, as ComfyUI leaves them out."""
+    damaged = _reader().error.InvalidDataError
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except damaged:
+            continue
+        yield from frames
+
+
 def _trim_window(video: Any) -> tuple[float, float] | None:
     """Return begin and duration in seconds of what was cut out of a file; None if nobody tells.
 
     Older ComfyUI does not tell: there a video as long as its file was not cut.
     """
     if _tells_its_window(video):
-        return video.get_active_trim_window()
-    av = _reader()
-    with av.open(video.get_stream_source(), mode="r") as container:
-        whole = container.duration
-        is_whole = whole is not None and abs(whole / av.time_base - video.get_duration()) < 1e-6
+        with _readable():
+            return video.get_active_trim_window()
+    with _opened(video) as container:
+        whole, unit = container.duration, _reader().time_base
+        is_whole = whole is not None and abs(whole / unit - video.get_duration()) < 1e-6
     return (0.0, 0.0) if is_whole else None

@@ -143,6 +143,12 @@ def test_faces_that_nobody_followed_go_by_overlap() -> None:
     made = steady(video(*near, *far), Steadying("savitzky_golay", longest_gap=0))
     assert filled(made) == pytest.approx([*range(15), *range(300, 315)], abs=1e-3)
     assert [frame[0].track for frame in made.frames] == [0] * 15 + [1] * 15
+    passing = [*near[:6], *far[:2], *near[8:]]  # somebody else for two frames, and at the end
+    passing[-1] = far[0]
+    shown = steady(video(*passing), Steadying("none")).frames
+    assert [len(frame) for frame in shown] == [1] * 15  # nobody is put beside them
+    alone = steady(video(*near[:6], (), *near[7:14], ()), Steadying("none")).frames
+    assert [len(frame) for frame in alone] == [1] * 15
     several = [(moved(300, track=None), moved(n, track=None)) for n in range(12)]
     tracks = [[face.track for face in f] for f in steady(video(*several), Steadying()).frames]
     assert tracks == [[0, 1]] * 12

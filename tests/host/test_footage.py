@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from comfy_api.latest import Input, InputImpl, Types
 from faithful_instantid.devtools.standins import faces as standins
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
-from faithful_instantid.instantid_core.errors import WrongInputError
+from faithful_instantid.instantid_core.errors import WrongFileError, WrongInputError
 from faithful_instantid.instantid_core.faces import FaceAnalyzer, find_pack, open_analyzer
 from faithful_instantid.instantid_core.host.footage import footage_of
 from faithful_instantid.nodes.video import FollowFace
@@ -98,6 +99,22 @@ def test_pictures_are_not_encoded_on_the_way(in_memory: Any, images: torch.Tenso
         footage = footage_of(given)
         assert len(footage) == FRAMES
         assert all(np.array_equal(a, b) for a, b in zip(footage, wanted, strict=True))
+
+
+def test_a_damaged_file_gets_a_sentence_and_damaged_packets_are_left_out(
+    path: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"not a film" * 100)
+    with pytest.raises(WrongFileError, match="The video cannot be read"):
+        list(footage_of(InputImpl.VideoFromFile(str(broken))))
+    content = bytearray(Path(path).read_bytes())
+    place = content.index(b"mdat") + len(content) // 4  # within the pictures
+    content[place : place + 200] = bytes(200)
+    holed = tmp_path / "holed.mp4"
+    holed.write_bytes(content)
+    found = list(footage_of(InputImpl.VideoFromFile(str(holed))))
+    assert 1 <= len(found) <= FRAMES and found[0].shape == (HEIGHT, WIDTH, 3)
 
 
 def test_anything_else_is_refused() -> None:
