@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -74,8 +74,6 @@ class _File:
 
     def __iter__(self) -> Iterator[Picture]:
         with _opened(self._video) as container:
-            if not container.streams.video:
-                raise WrongInputError("The video holds no pictures. Choose another file.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             upright = _tells_its_window(self._video)
@@ -104,11 +102,11 @@ def _reader() -> Any:
 
 
 @contextlib.contextmanager
-def _readable() -> Iterator[None]:
-    """Turn what PyAV raises into a WrongFileError."""
+def _readable() -> Generator[None, None, None]:
+    """Turn what PyAV raises, or ComfyUI of a file without pictures, into a WrongFileError."""
     try:
         yield
-    except _reader().error.FFmpegError as error:
+    except (_reader().error.FFmpegError, ValueError) as error:
         raise WrongFileError(
             f"The video cannot be read ({checks.said(error)}). Wanted: a file that a player shows, "
             "such as MP4 or WebM. Save it anew, or choose another file."
@@ -116,7 +114,7 @@ def _readable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(video: Any) -> Iterator[Any]:
+def _opened(video: Any) -> Generator[Any, None, None]:
     """Open a video's file. Raises WrongFileError."""
     with _readable(), _reader().open(video.get_stream_source(), mode="r") as container:
         yield container

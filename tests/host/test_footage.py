@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -108,6 +109,14 @@ def test_a_damaged_file_gets_a_sentence_and_damaged_packets_are_left_out(
     broken.write_bytes(b"not a film" * 100)
     with pytest.raises(WrongFileError, match="The video cannot be read"):
         list(footage_of(InputImpl.VideoFromFile(str(broken))))
+    sound = tmp_path / "sound.wav"
+    with wave.open(str(sound), "wb") as written:
+        written.setnchannels(1)
+        written.setsampwidth(2)
+        written.setframerate(8000)
+        written.writeframes(bytes(16000))
+    with pytest.raises(WrongFileError, match="The video cannot be read"):
+        len(footage_of(InputImpl.VideoFromFile(str(sound))))
     content = bytearray(Path(path).read_bytes())
     place = content.index(b"mdat") + len(content) // 4  # within the pictures
     content[place : place + 200] = bytes(200)
