@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +30,18 @@ def to_pictures(images: Tensor, *, truncated: bool = False) -> list[Picture]:
     return [_to_picture(image, truncated) for image in image_batch(images)]
 
 
+def each_picture(images: Tensor) -> Iterator[Picture]:
+    """Hand out the pictures of an IMAGE batch one by one, as `to_pictures` makes them.
+
+    For many frames: all are worked out in one place, as what is made and dropped for each would
+    scatter over the memory.
+    """
+    batch = image_batch(images)
+    work = torch.empty_like(batch[0], dtype=torch.float32)
+    for image in batch:
+        yield _to_picture(image, False, work)
+
+
 def image_batch(images: Tensor) -> Tensor:
     """Return an IMAGE as (B, H, W, C), of one picture too. Raises WrongInputError for another."""
     images = checks.tensor(images, "The picture", "an IMAGE")
@@ -43,22 +55,24 @@ def image_batch(images: Tensor) -> Tensor:
     return batch
 
 
-def _to_picture(image: Tensor, truncated: bool) -> Picture:
-    values = _over_grey(_to_unit(image)).mul(255)  # (H, W, 3)
-    whole = values.trunc() if truncated else values.round()
+def _to_picture(image: Tensor, truncated: bool, work: Tensor | None = None) -> Picture:
+    """work: of the size of the image, float32, written into; None: made for it."""
+    unit = _to_unit(image, work)
+    values = unit.mul_(255) if image.shape[-1] == 3 else _over_grey(unit).mul(255)  # (H, W, 3)
+    whole = values.trunc_() if truncated else values.round_()
     pixels = whole.to(torch.uint8).cpu().numpy()
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
-def _to_unit(image: Tensor) -> Tensor:
-    """Return float32 in 0..1."""
+def _to_unit(image: Tensor, work: Tensor | None = None) -> Tensor:
+    """Return float32 in 0..1, in memory of its own; in `work` if there is one."""
     if image.dtype == torch.uint8:
         return image.float() / 255
-    values = torch.nan_to_num(image.float(), nan=0.0, posinf=1.0, neginf=0.0)
+    values = torch.nan_to_num(image.float(), nan=0.0, posinf=1.0, neginf=0.0, out=work)
     largest = values.max().item()
     if largest > LARGEST_VALUE:
         raise _not_to_one(largest)
-    return values.clamp(0, 1)
+    return values.clamp_(0, 1)
 
 
 def _not_to_one(largest: float) -> WrongInputError:

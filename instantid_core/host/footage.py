@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import checks
 from ..errors import WrongFileError, WrongInputError
 from ..faces.following import Footage
-from ..images import Picture, image_batch, to_pictures
+from ..images import Picture, each_picture, image_batch
 
 
 def footage_of(found: Any) -> Footage:
@@ -56,8 +56,7 @@ class _Batch:
         return self._images.shape[0]
 
     def __iter__(self) -> Iterator[Picture]:
-        for image in self._images:
-            yield from to_pictures(image)
+        return each_picture(self._images)
 
 
 class _File:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from faithful_instantid.instantid_core.errors import WrongInputError
-from faithful_instantid.instantid_core.images import to_images, to_pictures
+from faithful_instantid.instantid_core.images import each_picture, to_images, to_pictures
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 IMAGE = torch.from_numpy(RGB).float()[None] / 255
@@ -63,3 +63,21 @@ def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
 def test_pictures_of_several_sizes_make_no_batch() -> None:
     with pytest.raises(WrongInputError, match="One batch takes pictures of one size; found"):
         to_images([np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8])
+def test_pictures_one_by_one_are_those_of_the_whole_batch(
+    channels: int, dtype: torch.dtype
+) -> None:
+    """Each is an array of its own, and what was lent is not written into."""
+    images = torch.rand(3, 5, 7, channels, generator=torch.Generator().manual_seed(1)) * 1.1
+    images[1, 2, 3] = float("nan")
+    if dtype is torch.uint8:
+        images = torch.nan_to_num(images).clamp(0, 1) * 255
+    images = images.to(dtype)
+    before = images.clone()
+    found = list(each_picture(images))
+    for one, other in zip(found, to_pictures(images), strict=True):
+        assert np.array_equal(one, other) and one.flags.c_contiguous
+    assert torch.equal(images.nan_to_num(), before.nan_to_num())
