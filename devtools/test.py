@@ -50,6 +50,7 @@ class Limits:
 LIMITS = {
     "core": Limits(120, 600, 2),
     "host": Limits(300, 1500, 2),
+    "server": Limits(300, 1500, 2),
     "browser": Limits(300, 1500, 2),
     "hard": Limits(600, 2400, 2),
     "fleet": Limits(600, 900),
