@@ -148,7 +148,7 @@ def test_which_way_the_faces_look_is_said() -> None:
     ("bad", "said"),
     [
         ("{", "is no JSON (JSONDecodeError: "),
-        ("[" * 5000, "is no JSON (RecursionError: "),
+        ("[" * 100_000, "is no JSON (RecursionError: "),
         ("[1]", "is a list in JSON; wanted an object with `faces`"),
         (text(version=2), "is of version 2; this pack reads version 1. A newer editor"),
         (text(version=True), "is of version True; this pack reads"),
