@@ -35,9 +35,8 @@ from typing import Any
 
 import env
 from comfy_server import has_gpu
-from make_standins import PACKAGE, checkout
+from make_standins import PACKAGE, checkout, start_comfyui
 
-ROOT = Path(__file__).resolve().parent.parent
 CASES = ("adapter", "identitynet", "people", "batch", "size")  # per call of the UNet
 # Around the sampling, with the module that measures it. A third of the rounds is enough for them.
 AROUND = {
@@ -51,20 +50,14 @@ AROUND = {
     "scale": "costs",
 }
 AROUND_PART = 3
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 # ComfyUI's own choice of dtype and attention is left alone but for these.
 COMFYUI_ARGUMENTS = ("--use-pytorch-cross-attention",)
 
 
-def start_comfyui(comfyui: Path, cpu: bool) -> None:
-    """Make ComfyUI importable, with its arguments parsed; on the CPU where there is no GPU."""
-    if not (comfyui / "main.py").is_file():
-        raise SystemExit(f"{comfyui} is not a ComfyUI tree: it has no main.py.")
-    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
-    sys.path.insert(0, str(comfyui))
-    sys.argv = [sys.argv[0], *COMFYUI_ARGUMENTS, *([] if has_gpu() and not cpu else ["--cpu"])]
-    options = importlib.import_module("comfy.options")
-    options.enable_args_parsing()
-    importlib.import_module("comfy.model_management")  # reads the arguments now
+def part(name: str) -> Any:
+    """Import a module of the benchmarks; ComfyUI must be importable."""
+    return importlib.import_module(f"{PACKAGE}.devtools.benchmarks.{name}")
 
 
 def machine(device: Any) -> dict[str, str]:
@@ -85,23 +78,21 @@ def machine(device: Any) -> dict[str, str]:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure the cases, print a table for each, and return all figures."""
     checkout()
-    cases = importlib.import_module(f"{PACKAGE}.devtools.benchmarks.cases")
-    models = importlib.import_module(f"{PACKAGE}.devtools.benchmarks.models")
-    timing = importlib.import_module(f"{PACKAGE}.devtools.benchmarks.timing")
+    cases, timing = part("cases"), part("timing")
     import torch
 
-    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    logging.getLogger("faithful_instantid").setLevel(logging.ERROR)  # random faces may be small
+    dtype = getattr(torch, DTYPES[options.dtype])
+    logging.getLogger("faithful_instantid").disabled = True  # it would speak of small faces
     device = importlib.import_module("comfy.model_management").get_torch_device()
     settle(options, device.type == "cuda")
-    make = functools.cache(lambda: models.make(options.models, dtypes[options.dtype]))
+    make = functools.cache(lambda: part("models").make(options.models, dtype))
     settings = cases.Settings(options.pixels, options.rounds, options.calls)
     verdicts: list[str] = []
     figures: dict[str, Any] = {"machine": machine(device), "options": vars(options)}
     figures["verdicts"] = verdicts
     for name in options.case or (*AROUND, *CASES):
         if name in AROUND:
-            figures[name] = measure_around(name, options, dtypes[options.dtype], make, verdicts)
+            figures[name] = measure_around(name, options, dtype, make, verdicts)
             continue
         made = make()
         paced = cases.paced(settings, name)
@@ -140,10 +131,7 @@ def measure_around(
 
     A case whose Python packages are missing is left out, with a line that names them.
     """
-    around, module, timing = (
-        importlib.import_module(f"{PACKAGE}.devtools.benchmarks.{part}")
-        for part in ("around", AROUND[name], "timing")
-    )
+    around, module, timing = part("around"), part(AROUND[name]), part("timing")
     with tempfile.TemporaryDirectory() as spare:
         folder = env.STATE / "full-size" / "models" if options.models == "full" else Path(spare)
         rounds = -(-options.rounds // AROUND_PART)
@@ -163,12 +151,12 @@ def measure_around(
 
 def gpu_verdict(rows: Any) -> str:
     """Return the verdict on whole calls, which is that of a GPU."""
-    return importlib.import_module(f"{PACKAGE}.devtools.benchmarks.gpu").verdict(rows)
+    return part("gpu").verdict(rows)
 
 
 def gpu_costs(made: Any, cases: Any, name: str, settings: Any) -> dict[str, Any]:
     """Count launches, waits and peak memory of a case's variants, print them, and return them."""
-    gpu = importlib.import_module(f"{PACKAGE}.devtools.benchmarks.gpu")
+    gpu = part("gpu")
     rows = {row[0]: gpu.measure(made, row) for row in cases.CASES[name](made, settings)}
     print(gpu.table(f"{name}: what one call asks of the GPU", rows) + "\n", flush=True)
     return {
@@ -179,7 +167,7 @@ def gpu_costs(made: Any, cases: Any, name: str, settings: Any) -> dict[str, Any]
 
 def adapter_verdict(made: Any, options: argparse.Namespace, figures: dict[str, Any]) -> str:
     """Measure the adapter's own time inside the call, add it to `figures`; return the verdict."""
-    share = importlib.import_module(f"{PACKAGE}.devtools.benchmarks.adapter_share")
+    share = part("adapter_share")
     shares = [share.measure(made, pixels, options.rounds) for pixels in options.pixels]
     figures["own time"] = {str(one.pixels): one.to_json() for one in shares}
     return share.verdict(shares)
@@ -187,7 +175,7 @@ def adapter_verdict(made: Any, options: argparse.Namespace, figures: dict[str, A
 
 def people_verdict(made: Any, settings: Any, figures: dict[str, Any]) -> str:
     """Measure people's own time and rows, print them, add them to `figures`; return the verdict."""
-    share = importlib.import_module(f"{PACKAGE}.devtools.benchmarks.people_share")
+    share = part("people_share")
     pixels = max(settings.sizes)
     crowds = share.measure(made, pixels, settings.rounds)
     print(share.table(f"people: rows and own time per call at {pixels}x{pixels}", crowds) + "\n")
@@ -202,7 +190,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--comfyui", type=Path, default=own, metavar="PATH")
     parser.add_argument("--models", choices=("tiny", "full"), default="full")
     parser.add_argument("--cpu", action="store_true", help="even if there is a GPU")
-    parser.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), default="bf16")
+    parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     parser.add_argument(
         "--pixels", type=int, nargs="+", metavar="N", help="512 256; on a GPU 1024, too"
     )
@@ -218,7 +206,12 @@ def main() -> None:
         ready = env.ensure()
         command = [str(ready.python), *sys.argv, "--comfyui", str(ready.comfyui)]
         sys.exit(subprocess.run(command, check=False).returncode)
-    start_comfyui(Path(options.comfyui).resolve(), options.cpu)
+    comfyui = options.comfyui.resolve()
+    if not (comfyui / "main.py").is_file():
+        raise SystemExit(f"{comfyui} is not a ComfyUI tree: it has no main.py.")
+    on_gpu = has_gpu() and not options.cpu
+    start_comfyui(comfyui, *COMFYUI_ARGUMENTS, *([] if on_gpu else ["--cpu"]))
+    importlib.import_module("comfy.model_management")  # reads the arguments now
     figures = run(options)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import errno
 import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -19,10 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCK = 1 << 20
-INSTANTID = "https://huggingface.co/InstantX/InstantID/resolve/main"
-# A copy of antelopev2's files: insightface itself offers them as an archive on Google Drive only.
-ANTELOPE = "https://huggingface.co/DIAMONIK7777/antelopev2/resolve/main"
-NON_COMMERCIAL = "non-commercial research only (insightface)"
 
 
 @dataclass(frozen=True)
@@ -37,40 +34,9 @@ class ModelFile:
     licence: str
 
 
-FILES = (
-    ModelFile(
-        "InstantID adapter",
-        f"{INSTANTID}/ip-adapter.bin",
-        "instantid/ip-adapter.bin",
-        1_691_134_141,
-        "02b3618e36d803784166660520098089a81388e61a93ef8002aa79a5b1c546e1",
-        "Apache-2.0",
-    ),
-    ModelFile(
-        "IdentityNet",
-        f"{INSTANTID}/ControlNetModel/diffusion_pytorch_model.safetensors",
-        "controlnet/instantid-identitynet.safetensors",
-        2_502_139_136,
-        "c8127be9f174101ebdafee9964d856b49b634435cf6daa396d3f593cf0bbbb05",
-        "Apache-2.0",
-    ),
-    ModelFile(
-        "face detector",
-        f"{ANTELOPE}/scrfd_10g_bnkps.onnx",
-        "insightface/models/antelopev2/scrfd_10g_bnkps.onnx",
-        16_923_827,
-        "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
-        NON_COMMERCIAL,
-    ),
-    ModelFile(
-        "face recogniser",
-        f"{ANTELOPE}/glintr100.onnx",
-        "insightface/models/antelopev2/glintr100.onnx",
-        260_665_334,
-        "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
-        NON_COMMERCIAL,
-    ),
-)
+# antelopev2's come from a copy: insightface itself offers them as an archive on Google Drive only.
+TABLE = Path(__file__).with_name("model_files.json")
+FILES = tuple(ModelFile(**row) for row in json.loads(TABLE.read_text(encoding="utf-8")))
 
 
 class DownloadError(Exception):

@@ -54,7 +54,8 @@ class Frontend:
     def set(self, renderer: str = "classic", locale: str = "en") -> None:
         """Choose the node renderer (`classic` or `vue`) and the language, then load the page."""
         wanted = {**SETTINGS, "Comfy.VueNodes.Enabled": renderer == "vue", "Comfy.Locale": locale}
-        post(f"{self.url}/settings", wanted)
+        settings = json.dumps(wanted).encode()
+        urllib.request.urlopen(f"{self.url}/settings", settings, timeout=30).close()
         self.page.goto(self.url, wait_until="domcontentloaded")
         self.page.wait_for_function(READY, timeout=120_000)
         self.page.evaluate(SCRIPT.read_text(encoding="utf-8"))
@@ -136,14 +137,6 @@ def open_frontend(url: str, width: int = 1600, height: int = 1000) -> Iterator[F
             yield Frontend(page, url)
         finally:
             browser.close()
-
-
-def post(url: str, body: Any) -> None:
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30):
-        pass
 
 
 def get(url: str) -> Any:

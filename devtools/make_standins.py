@@ -53,11 +53,11 @@ def fingerprint(kind: str) -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def start_comfyui(comfyui: Path) -> None:
-    """Make ComfyUI's modules importable, on the CPU."""
+def start_comfyui(comfyui: Path, *arguments: str) -> None:
+    """Make ComfyUI's modules importable, with these arguments parsed; on the CPU without any."""
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
     sys.path.insert(0, str(comfyui))
-    sys.argv = [sys.argv[0], "--cpu"]
+    sys.argv = [sys.argv[0], *(arguments or ["--cpu"])]
     import comfy.options
 
     comfy.options.enable_args_parsing()

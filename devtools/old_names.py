@@ -34,8 +34,6 @@ FILES: dict[str, str] = {
     "instantid_core/host/old_pack.py": "the old pack's ways are in host/legacy/",
     "instantid_core/host/shared_context.py": "the old pack's ways are in host/legacy/",
 }
-# Files that may not keep to it yet, with the names they may have.
-FOR_NOW: dict[str, tuple[str, ...]] = {}
 
 
 def found_in(root: Path, files: Iterable[str]) -> list[str]:
@@ -49,7 +47,7 @@ def found_in(root: Path, files: Iterable[str]) -> list[str]:
             lines += [
                 f"{file}:{line}: {name}: {NAMES[name]}"
                 for name, line in sorted(_named(tree), key=lambda found: found[1])
-                if name in NAMES and name not in FOR_NOW.get(file, ())
+                if name in NAMES
             ]
     return lines
 

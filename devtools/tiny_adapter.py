@@ -22,9 +22,11 @@ SIZE = AdapterSize(
 )
 
 
-def state_dict(weights: PartWeights) -> dict[str, dict[str, torch.Tensor]]:
+def state_dict(
+    weights: PartWeights, size: AdapterSize = SIZE
+) -> dict[str, dict[str, torch.Tensor]]:
     """Return the content of a tiny ip-adapter.bin: {"image_proj": ..., "ip_adapter": ...}."""
-    module = AdapterModule(SIZE, torch.nn, device=torch.device("meta"))
+    module = AdapterModule(size, torch.nn, device=torch.device("meta"))
     return {
         "image_proj": weights(module.image_proj.state_dict(), "image_proj"),
         "ip_adapter": weights(module.ip_adapter.state_dict(), "ip_adapter"),

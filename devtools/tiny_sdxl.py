@@ -78,8 +78,13 @@ def build_model(
         model.set_inpaint()
     names = _diffusers_names()
     _load(model.diffusion_model, names, weights)
-    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-    return patcher(
+    return patcher(model)
+
+
+def patcher(model: Any) -> Any:
+    """Return ComfyUI's ModelPatcher around a model."""
+    kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    return kind(
         model,
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
@@ -90,6 +95,11 @@ def build_controlnet(weights: Weights, dtype: torch.dtype = torch.float32) -> An
     """Return ComfyUI's ControlNet object around a tiny SDXL ControlNet (IdentityNet's shape)."""
     module = controlnet(UNET_CONFIG, dtype)
     _load(module, controlnet_names(), weights)
+    return wrapped(module)
+
+
+def wrapped(module: torch.nn.Module) -> Any:
+    """Return ComfyUI's ControlNet object around a module of `controlnet`."""
     return comfy.controlnet.ControlNet(
         module.eval(),
         load_device=comfy.model_management.get_torch_device(),
@@ -97,13 +107,13 @@ def build_controlnet(weights: Weights, dtype: torch.dtype = torch.float32) -> An
     )
 
 
-_UNET_ONLY = ("out_channels", "transformer_depth_output")
+_UNET_ONLY = ("out_channels", "transformer_depth_output", "dtype", "disable_unet_model_creation")
 
 
 def controlnet(
     unet_config: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> torch.nn.Module:
     """Return the module of a ControlNet for a UNet of this configuration."""
     return comfy.cldm.cldm.ControlNet(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import help_prose
 from help_prose import nodes as nodes_in
-from locale_texts import paths
+from make_locales import paths
 
 ROOT = Path(__file__).resolve().parent.parent
 LANGUAGES = ("fr", "ja", "zh")

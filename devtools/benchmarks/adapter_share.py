@@ -2,13 +2,15 @@
 
 Whole calls on a shared machine are noisy by several percent. So the adapter's own work is timed
 where it happens: composing the slots, and in each of the 70 layers all beyond the text attention.
+Of IdentityNet it is the cross-attention, with its projections of the tokens.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +49,8 @@ class Overhead:
         return self.ratio <= LIMITS.get(self.pixels, float("inf")) and self.nbytes <= BYTES_LIMIT
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "own_seconds": self.own,
-            "bare_seconds": self.bare,
-            "ratio": self.ratio,
-            "bytes": self.nbytes,
-        }
+        seconds = {"own_seconds": self.own, "bare_seconds": self.bare}
+        return {**seconds, "ratio": self.ratio, "bytes": self.nbytes}
 
     def text(self) -> str:
         limit = f" (limit {LIMITS[self.pixels]})" if self.pixels in LIMITS else ""
@@ -60,7 +58,10 @@ class Overhead:
 
 
 class OwnTime:
-    """Two wrappers around the adapter's own: between them, and in its slots, runs its clock."""
+    """Two wrappers around the adapter's own: between them, and in its slots, runs its clock.
+
+    calls: the seconds of each call so far.
+    """
 
     def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter) -> None:
         """now: seconds, of a clock for the CPU."""
@@ -68,7 +69,7 @@ class OwnTime:
         self.spans: list[float] = []
         self.calls: list[float] = []
         self.nbytes = 0
-        self._entered = 0.0
+        self._begun = 0.0
 
     def on(self, model: Any, patch: Callable[[Any], Any]) -> Any:
         """Return `patch(model)` with a wrapper outside of the patch's and one inside."""
@@ -89,16 +90,37 @@ class OwnTime:
         return self._seconds()
 
     def _enter(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        self.spans = []
-        self._entered = self._now()
+        self._begin()
         out = executor(*args, **kwargs)
         self.calls.append(sum(self.spans))
+        self.spans = []
         return out
+
+    def _begin(self, *_: Any) -> None:
+        self._begun = self._now()
+
+    def _end(self, *_: Any) -> None:
+        self.spans.append(self._now() - self._begun)
+
+    @contextmanager
+    def also_of(self, control_model: torch.nn.Module) -> Iterator[None]:
+        """Count what a ControlNet spends in cross-attention, from to_q to to_out, too.
+
+        It is evaluated before the UNet, and counts to the UNet's next call.
+        """
+        layers = [x for name, x in control_model.named_modules() if name.endswith(".attn2")]
+        handles = [x.get_submodule("to_q").register_forward_pre_hook(self._begin) for x in layers]
+        handles += [x.get_submodule("to_out").register_forward_hook(self._end) for x in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _leave(
         self, executor: Any, x: Any, t: Any, c: Any, y: Any, control: Any, options: Any, **kw: Any
     ) -> Any:
-        self.spans.append(self._now() - self._entered)
+        self._end()
         self.nbytes = options[RUN].resident(x.device, x.dtype).nbytes
         replaced = options["patches_replace"]
         timed = {slot: self._timed(patch) for slot, patch in replaced["attn2"].items()}
@@ -108,9 +130,9 @@ class OwnTime:
     def _timed(self, slot: SlotAttention) -> Callable[..., torch.Tensor]:
         def attention(q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> torch.Tensor:
             text = optimized_attention(q, k, v, extra_options["n_heads"])
-            begun = self._now()
+            self._begin()
             out = slot.added(text, q, extra_options, in_place=True)
-            self.spans.append(self._now() - begun)
+            self._end()
             return out
 
         return attention

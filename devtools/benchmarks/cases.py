@@ -75,29 +75,29 @@ def chained(models: m.Models, people: People) -> Variant:
     return model, positive, negative
 
 
-def adapter_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
-    """The adapter and the naive one against the bare UNet, by picture size."""
-    identity = models.identity(1)
-    for size in settings.sizes:
-        variants = {
-            "bare UNet": bare(models),
-            "adapter": adapter(models, identity),
-            "naive adapter": naive(models, identity),
-        }
-        yield f"{size}x{size}", size, 1, variants
+VARIANTS: dict[str, Callable[[m.Models, Identity, m.Size], Variant]] = {
+    "bare UNet": lambda models, identity, size: bare(models),
+    "adapter": lambda models, identity, size: adapter(models, identity),
+    "naive adapter": lambda models, identity, size: naive(models, identity),
+    "IdentityNet": identitynet,
+    "both": both,
+}
 
 
-def identitynet_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
-    """IdentityNet and both halves against the bare UNet, by picture size."""
+def row(models: m.Models, names: Sequence[str], size: m.Size, batch: int | None = None) -> Row:
+    """Variants of these names beside the bare UNet, with one person.
+
+    batch: how many pictures at once, where that is what the rows differ in.
+    """
     identity = models.identity(1)
-    for size in settings.sizes:
-        variants = {
-            "bare UNet": bare(models),
-            "adapter": adapter(models, identity),
-            "IdentityNet": identitynet(models, identity, size),
-            "both": both(models, identity, size),
-        }
-        yield f"{size}x{size}", size, 1, variants
+    made = {name: VARIANTS[name](models, identity, size) for name in ("bare UNet", *names)}
+    name = f"{size}x{size}" if batch is None else f"{batch} of {size}x{size}"
+    return name, size, batch or 1, made
+
+
+def by_size(*names: str) -> Callable[[m.Models, Settings], Iterator[Row]]:
+    """Rows of these variants by the picture sizes that are asked for."""
+    return lambda models, settings: (row(models, names, size) for size in settings.sizes)
 
 
 def people_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
@@ -128,27 +128,20 @@ def crowd(models: m.Models, size: m.Size, count: int) -> People:
 
 def batch_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
     """1, 2 and 4 pictures at once."""
-    identity, size = models.identity(1), settings.sizes[0]
     for batch in (1, 2, 4):
-        variants = {
-            "bare UNet": bare(models),
-            "adapter": adapter(models, identity),
-            "both": both(models, identity, size),
-        }
-        yield f"{batch} of {size}x{size}", size, batch, variants
+        yield row(models, ("adapter", "both"), settings.sizes[0], batch)
 
 
 def size_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
     """Pictures of the smallest size asked for, of twice and four times its side."""
-    identity, least = models.identity(1), min(settings.sizes)
+    least = min(settings.sizes)
     for size in [least, *(side for side in (2 * least, 4 * least) if side <= LARGEST)]:
-        variants = {"bare UNet": bare(models), "both": both(models, identity, size)}
-        yield f"{size}x{size}", size, 1, variants
+        yield row(models, ("both",), size)
 
 
 CASES: dict[str, Callable[[m.Models, Settings], Iterator[Row]]] = {
-    "adapter": adapter_rows,
-    "identitynet": identitynet_rows,
+    "adapter": by_size("adapter", "naive adapter"),
+    "identitynet": by_size("adapter", "IdentityNet", "both"),
     "people": people_rows,
     "batch": batch_rows,
     "size": size_rows,

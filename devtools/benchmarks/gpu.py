@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import comfy.model_management
 import torch
 
 from . import cases
 from . import models as m
-from .timing import Clock, Timings, spread
+from .timing import Clock, Timings, markdown, spread
 
 # How the names begin: the driver's functions come in several versions.
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchCooperativeKernel", "cuLaunchKernel")
@@ -124,14 +123,13 @@ def _sample(
 
 def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:
     """Return a Markdown table of launches, waits and memory."""
-    lines: list[tuple[Any, ...]] = [("", "variant", "launches", "waits", "peak memory")]
-    lines.append(("---",) * 5)
+    lines: list[Sequence[str]] = []
     for row, variants in rows.items():
         for name, costs in variants.items():
             peak = f"{costs.peak_bytes / (1 << 30):.2f} GiB"
             counts = ("?" if n is None else str(n) for n in (costs.launches, costs.waits))
             lines.append((row, name, *counts, peak))
-    return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(title, ("", "variant", "launches", "waits", "peak memory"), lines)
 
 
 def verdict(rows: Mapping[str, Timings]) -> str:

@@ -7,13 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.cldm.cldm
-import comfy.controlnet
 import comfy.model_base
-import comfy.model_detection
 import comfy.model_management
-import comfy.model_patcher
-import comfy.ops
 import comfy.samplers
 import numpy as np
 import torch
@@ -32,7 +27,6 @@ CFG = 5.0
 TIMESTEP = 500
 FALL = 30  # timesteps from a call to the next, where noise levels fall
 CPU = torch.device("cpu")
-UNET_ONLY = ("out_channels", "transformer_depth_output")
 SIDES = ("positive", "negative")
 Size = int | tuple[int, int]  # pixels of a square picture's side, or width and height
 
@@ -70,7 +64,8 @@ def make(size: str, dtype: torch.dtype, device: torch.device = CPU) -> Models:
     device: where they are made. On a GPU that takes seconds, and ComfyUI must be told to keep
     models there.
     """
-    config = _tiny_config() if size == "tiny" else _full_config()
+    tiny = size == "tiny"
+    config = tiny_sdxl.TinySDXL(dict(tiny_sdxl.UNET_CONFIG)) if tiny else layouts.config()
     config.set_inference_dtype(dtype, None)
     model = comfy.model_base.SDXL(config, device=device)
     unet = dict(config.unet_config)
@@ -82,45 +77,14 @@ def make(size: str, dtype: torch.dtype, device: torch.device = CPU) -> Models:
         context = torch.randn(1, 77, unet["context_dim"], generator=generator)
         return [[context, {"pooled_output": torch.randn(1, pooled, generator=generator)}]]
 
-    return Models(_patcher(model), _control_net(unet, dtype, device), text(), text(), dtype)
-
-
-def _tiny_config() -> Any:
-    return tiny_sdxl.TinySDXL(dict(tiny_sdxl.UNET_CONFIG))
-
-
-def _full_config() -> Any:
-    shapes = layouts.unet().items()
-    empty = {name: torch.empty(shape, device="meta") for name, shape in shapes}
-    return comfy.model_detection.model_config_from_unet(empty, "model.diffusion_model.")
-
-
-def _patcher(model: Any) -> Any:
-    kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-    management = comfy.model_management
-    return kind(
-        model,
-        load_device=management.get_torch_device(),
-        offload_device=management.unet_offload_device(),
-    )
+    control_net = _control_net(unet, dtype, device)
+    return Models(tiny_sdxl.patcher(model), control_net, text(), text(), dtype)
 
 
 def _control_net(unet: dict[str, Any], dtype: torch.dtype, device: torch.device) -> Any:
-    known = {"dtype", "device", "operations", "disable_unet_model_creation"}
-    config = {k: v for k, v in unet.items() if k not in UNET_ONLY and k not in known}
-    module = comfy.cldm.cldm.ControlNet(
-        **config,
-        hint_channels=3,
-        dtype=dtype,
-        device=device,
-        operations=comfy.ops.manual_cast,
-    )
+    module = tiny_sdxl.controlnet(unet, dtype, device)
     fill(module)
-    return comfy.controlnet.ControlNet(
-        module.eval(),
-        load_device=comfy.model_management.get_torch_device(),
-        manual_cast_dtype=None,
-    )
+    return tiny_sdxl.wrapped(module)
 
 
 def fill(module: torch.nn.Module) -> None:

@@ -1,26 +1,20 @@
 """What several people cost in one call: rows, and their own time beside that of one person's call.
 
-As for the adapter, work is timed where it happens: what the adapter adds to the UNet's layers, and
-the cross-attention of IdentityNet with its projections of the tokens.
+Work is timed where it happens, by the clock of `adapter_share`.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import comfy.patcher_extension
-import torch
 
 from ...instantid_core.host import apply_adapter
 from . import cases
 from . import models as m
 from .adapter_share import CALLS, OwnTime
-from .timing import Clock
+from .timing import Clock, markdown
 
 COUNTS = (1, 2, 4, 8)
 LIMIT = (4, 0.10)  # people, and what they may add to the call of one person, as a share of it
@@ -54,76 +48,27 @@ class Crowd:
         return asdict(self)
 
 
-class CrossAttentionTime:
-    """Seconds that a ControlNet spends in cross-attention, from to_q to to_out."""
-
-    def __init__(self, control_model: torch.nn.Module, device: torch.device) -> None:
-        self._device = device
-        self._model = control_model
-        self._begun = 0.0
-        self.seconds = 0.0
-
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
-
-    def _begin(self, *_: Any) -> None:
-        self._begun = self._now()
-
-    def _end(self, *_: Any) -> None:
-        self.seconds += self._now() - self._begun
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Let the clock run; it stops for good at the end."""
-        layers = [x for name, x in self._model.named_modules() if name.endswith(".attn2")]
-        handles = [x.get_submodule("to_q").register_forward_pre_hook(self._begin) for x in layers]
-        handles += [x.get_submodule("to_out").register_forward_hook(self._end) for x in layers]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
-class _CallsApart(Clock):
-    """A clock that also notes how much of each call went into cross-attention."""
-
-    def __init__(self, device: torch.device, attention: CrossAttentionTime) -> None:
-        super().__init__(device)
-        self._attention = attention
-        self.spent: list[float] = []
-
-    def time(self, work: Callable[[], object]) -> float:
-        before = self._attention.seconds
-        seconds = super().time(work)
-        self.spent.append(self._attention.seconds - before)
-        return seconds
-
-
 def count_rows(models: m.Models, variant: cases.Variant) -> Rows:
     """Count the rows of one call of a variant."""
     rows = Rows()
-    model, *sides = variant
 
-    def count_unet(executor: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-        rows.unet += len(x)
-        return executor(x, *args, **kwargs)
+    def count_unet(_: Any, inputs: tuple[Any, ...]) -> None:
+        rows.unet += len(inputs[0])
 
     def count_identitynet(_: Any, inputs: tuple[Any, ...]) -> None:
         rows.identitynet += len(inputs[0])
 
-    model = model.clone()
-    kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-    options = model.model_options["transformer_options"]
-    comfy.patcher_extension.add_wrapper_with_key(kind, "count", count_unet, options)
-    net = models.control_net.control_model
-    handle = net.middle_block_out.register_forward_pre_hook(count_identitynet)
+    handles = [
+        models.model.model.diffusion_model.register_forward_pre_hook(count_unet),
+        models.control_net.control_model.middle_block_out.register_forward_pre_hook(
+            count_identitynet
+        ),
+    ]
     try:
-        m.calls(model, *sides, m.noise(ROWS_PIXELS, 1), 0, Clock(models.device))
+        m.calls(*variant, m.noise(ROWS_PIXELS, 1), 0, Clock(models.device))
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     return rows
 
 
@@ -153,14 +98,12 @@ def _time(models: m.Models, pixels: int, crowd: Crowd) -> None:
     inside = OwnTime(models.device)
     patched = inside.on(models.model, lambda model: apply_adapter(model, people))
     _, positive, negative = cases.identitynet(models, people, pixels)
-    attention = CrossAttentionTime(models.control_net.control_model, models.device)
-    clock = _CallsApart(models.device, attention)
-    with attention.running():
+    clock = Clock(models.device)
+    with inside.also_of(models.control_net.control_model):
         x = m.noise(pixels, 1)
         seconds, _ = m.calls(patched, positive, negative, x, CALLS, clock)
     crowd.whole += seconds
-    both = zip(inside.calls, clock.spent, strict=True)
-    crowd.own += [adapter + identitynet for adapter, identitynet in both][1:]
+    crowd.own += inside.calls[1:]
 
 
 def added(crowds: Sequence[Crowd], people: int) -> float:
@@ -180,7 +123,7 @@ def is_kept(crowds: Sequence[Crowd]) -> bool:
 def table(title: str, crowds: Sequence[Crowd]) -> str:
     """Return a Markdown table of rows and time, the usual recipe in the last two columns."""
     head = ("people", "rows (UNet, IdentityNet)", "own time", "added to one person's call", "call")
-    lines = [(*head, "rows, chained recipe", "call, chained recipe"), ("---",) * 7]
+    lines: list[Sequence[str]] = []
     for crowd in crowds:
         own, whole = (f"{statistics.median(x) * 1000:.1f} ms" for x in (crowd.own, crowd.whole))
         rows, chained = (f"{r.unet}, {r.identitynet}" for r in (crowd.rows, crowd.chained))
@@ -188,7 +131,7 @@ def table(title: str, crowds: Sequence[Crowd]) -> str:
         seconds = crowd.chained_whole
         recipe = "not timed" if seconds is None else f"{seconds * 1000:.1f} ms"
         lines.append((str(crowd.people), rows, own, share, whole, chained, recipe))
-    return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(title, (*head, "rows, chained recipe", "call, chained recipe"), lines)
 
 
 def verdict(crowds: Sequence[Crowd], pixels: int) -> str:

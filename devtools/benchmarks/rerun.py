@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,7 @@ def rerun(setup: Setup) -> dict[str, Timings]:
     """Everything anew, the weight alone, and the weight in one node; to a call and through it."""
     need(*f.NEEDED)
     adapter, faces = setup.adapter_file(), f.make_models(setup)
-    with registered(setup, adapter.parent, faces):
-        runner = Runner(setup)
+    with registered(setup, adapter.parent, faces) as runner:
         for variant in (FIRST, NAIVE):  # imports, and what the naive node's loaders give
             runner.run(variant)
         until = Timings({name: [] for name in (FIRST, AGAIN, NAIVE)})
@@ -73,15 +72,14 @@ class Runner:
     def __init__(self, setup: Setup) -> None:
         execution = importlib.import_module("execution")
         self._server = _Server()
-        self._executor = execution.PromptExecutor(
-            self._server, cache_type=execution.CacheType.CLASSIC, cache_args=CACHES
-        )
-        self._naive = execution.PromptExecutor(
-            self._server, cache_type=execution.CacheType.CLASSIC, cache_args=CACHES
+        keeps: dict[str, Any] = {"cache_type": execution.CacheType.CLASSIC, "cache_args": CACHES}
+        self._executor, self._naive = (
+            execution.PromptExecutor(self._server, **keeps) for _ in range(2)
         )
         self._clock = Clock(setup.device)
         self._weights = (0.8 - SLIDER * (i % 40) for i in itertools.count())
-        self._last = torch.zeros(())
+        self.begun: list[float] = []  # when the last node began
+        self.results: list[Tensor] = []  # predictions
 
     def run(self, variant: str) -> tuple[float, float]:
         """Run a variant with a weight of its own; return seconds until the sampling, and all.
@@ -98,7 +96,7 @@ class Runner:
         begun = time.perf_counter()
         whole = self._clock.time(lambda: self._execute(executor, graph))
         self._check(variant, {graph[node]["class_type"] for node in self._server.ran})
-        return Predict.begun - begun, whole
+        return self.begun[-1] - begun, whole
 
     def _execute(self, executor: Any, graph: Graph) -> None:
         executor.execute(graph, "bench", {"client_id": "bench"}, ["predict"])
@@ -107,8 +105,9 @@ class Runner:
             raise NotTheSameWorkError(f"{failure['node_type']}: {failure['exception_message']}")
 
     def _check(self, variant: str, ran: set[str]) -> None:
-        found, self._last = self._last, Predict.result
-        if found.shape == self._last.shape and torch.equal(found, self._last):
+        *before, last = self.results
+        self.results[:] = [last]
+        if before and torch.equal(before[-1], last):
             raise cases.SameResultError(f"'{variant}': another weight gave the same prediction.")
         if variant == AGAIN and ran != SPARED:
             raise NotTheSameWorkError(f"After the weight alone, these ran: {sorted(ran)}.")
@@ -188,93 +187,74 @@ TYPES = ("MODEL", "CONDITIONING", "CONDITIONING", "CONTROL_NET", "IMAGE")
 ANY = dict(zip(OUTPUTS, TYPES, strict=True))
 
 
-class Models:
-    """Gives out what loaders and prompts give: models that are there, and a photo."""
+def own_nodes(setup: Setup, begun: list[float], results: list[Tensor]) -> dict[str, type]:
+    """Return the benchmark's nodes by id; the last one notes when it began, and its prediction."""
 
-    setup: Setup
-    RETURN_TYPES = TYPES
-    FUNCTION = "give"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802  (ComfyUI's name)
-        return {"required": {}}
-
-    def give(self) -> tuple[Any, ...]:
-        made = self.setup.models()
+    def give() -> tuple[Any, ...]:
+        """Give out what loaders and prompts give: models that are there, and a photo."""
+        made = setup.models()
         photo = torch.from_numpy(f.photo()[..., ::-1] / 255.0).float()[None]  # (1,H,W,3) RGB
         return made.model, made.positive, made.negative, made.control_net, photo
 
-
-class Predict:
-    """One UNet call of both sides, at the end of the graph."""
-
-    setup: Setup
-    begun = 0.0
-    result = torch.zeros(())
-    RETURN_TYPES = ()
-    FUNCTION = "predict"
-    OUTPUT_NODE = True
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        return {"required": {name: (ANY[name],) for name in OUTPUTS[:3]}}
-
-    def predict(self, model: Any, positive: Any, negative: Any) -> dict[str, Any]:
-        Predict.begun = time.perf_counter()
-        x = m.noise(self.setup.pixels, 1)
-        clock = Clock(self.setup.device)
-        _, Predict.result = m.calls(model, positive, negative, x, 0, clock)
+    def predict(model: Any, positive: Any, negative: Any) -> dict[str, Any]:
+        """Call the UNet once for both sides, at the end of the graph."""
+        begun.append(time.perf_counter())
+        x = m.noise(setup.pixels, 1)
+        results.append(m.calls(model, positive, negative, x, 0, Clock(setup.device))[1])
         return {}
 
+    more = {"adapter": "INSTANTID", "analyzer": "FACEANALYSIS", "weight": "FLOAT"}
+    return {
+        MODELS: as_node(give, {}, TYPES),
+        PREDICT: as_node(predict, {name: ANY[name] for name in OUTPUTS[:3]}),
+        ALL_IN_ONE: as_node(apply_all_in_one, {**ANY, **more}, TYPES[:3]),
+    }
 
-class AllInOne:
-    """The baseline: finds, embeds, encodes and applies whenever anything changes."""
 
-    RETURN_TYPES = TYPES[:3]
-    FUNCTION = "apply"
+def as_node(run: Callable[..., Any], inputs: dict[str, str], outputs: Sequence[str] = ()) -> type:
+    """Make a ComfyUI node of a function; one without outputs ends a graph."""
+    required = {"required": {name: (kind,) for name, kind in inputs.items()}}
+    members: dict[str, Any] = {"INPUT_TYPES": classmethod(lambda cls: required), "FUNCTION": "run"}
+    members |= {"RETURN_TYPES": outputs, "OUTPUT_NODE": not outputs, "run": staticmethod(run)}
+    return type(run.__name__, (), members)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        inputs = {name: (kind,) for name, kind in ANY.items()}
-        more = {"adapter": ("INSTANTID",), "analyzer": ("FACEANALYSIS",), "weight": ("FLOAT",)}
-        return {"required": {**inputs, **more}}
 
-    def apply(
-        self,
-        model: Any,
-        positive: Any,
-        negative: Any,
-        control_net: Any,
-        image: Tensor,
-        adapter: Any,
-        analyzer: Any,
-        weight: float,
-    ) -> tuple[Any, ...]:
-        picture = (image[0].numpy()[..., ::-1] * 255.0).round().astype("uint8")
-        forgetful = FaceAnalyzer(analyzer.models["detection"], analyzer.models["recognition"])
-        (face,) = forgetful.find(picture).faces
-        embedding = torch.from_numpy(forgetful.embed(picture, face))
-        identity = encode_identity(adapter, embedding, torch.zeros_like(embedding))
-        hint = Keypoints(picture.shape[1], picture.shape[0], ((face.points,),))
-        sides = apply_identitynet(positive, negative, control_net, identity, hint)
-        return apply_adapter(model, identity, weight=weight), *sides
+def apply_all_in_one(
+    model: Any,
+    positive: Any,
+    negative: Any,
+    control_net: Any,
+    image: Tensor,
+    adapter: Any,
+    analyzer: Any,
+    weight: float,
+) -> tuple[Any, ...]:
+    """The baseline: find, embed, encode and apply whenever anything changes."""
+    picture = (image[0].numpy()[..., ::-1] * 255.0).round().astype("uint8")
+    forgetful = FaceAnalyzer(analyzer.models["detection"], analyzer.models["recognition"])
+    (face,) = forgetful.find(picture).faces
+    embedding = torch.from_numpy(forgetful.embed(picture, face))
+    identity = encode_identity(adapter, embedding, torch.zeros_like(embedding))
+    hint = Keypoints(picture.shape[1], picture.shape[0], ((face.points,),))
+    sides = apply_identitynet(positive, negative, control_net, identity, hint)
+    return apply_adapter(model, identity, weight=weight), *sides
 
 
 @contextlib.contextmanager
-def registered(setup: Setup, adapters: Path, faces: Path) -> Iterator[None]:
+def registered(setup: Setup, adapters: Path, faces: Path) -> Iterator[Runner]:
     """Let ComfyUI know the nodes and the folders of the model files, until the end."""
     known = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
     paths = importlib.import_module("folder_paths")
     before = dict(known), dict(paths.folder_names_and_paths)
-    Models.setup = Predict.setup = setup
+    runner = Runner(setup)
     paths.folder_names_and_paths["instantid"] = ([str(adapters)], {".bin"})
     paths.folder_names_and_paths["insightface"] = ([str(faces)], {".onnx"})
-    known.update({MODELS: Models, PREDICT: Predict, ALL_IN_ONE: AllInOne})
+    known.update(own_nodes(setup, runner.begun, runner.results))
     for module, name in NODES:
         kind = getattr(importlib.import_module(f"...nodes.{module}", __package__), name)
         known[kind.GET_SCHEMA().node_id] = kind
     try:
-        yield
+        yield runner
     finally:
         for now, old in zip((known, paths.folder_names_and_paths), before, strict=True):
             now.clear()

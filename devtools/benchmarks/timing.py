@@ -80,11 +80,18 @@ class Clock:
 
 def table(title: str, rows: Mapping[str, Timings]) -> str:
     """Return a Markdown table: for each row (a size, a count) the medians and ratios."""
-    lines = [("", "variant", "median", "ratio", "quartiles of the ratio", "rounds"), ("---",) * 6]
+    lines: list[Sequence[str]] = []
     for row, timings in rows.items():
         for name, seconds in timings.seconds.items():
             ratios = timings.ratios(name)
             low, high = spread(ratios)
             figures = (f"{timings.median(name) * 1000:.1f} ms", f"{statistics.median(ratios):.3f}")
             lines.append((row, name, *figures, f"{low:.3f} to {high:.3f}", str(len(seconds))))
-    return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    head = ("", "variant", "median", "ratio", "quartiles of the ratio", "rounds")
+    return markdown(title, head, lines)
+
+
+def markdown(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table under a title."""
+    rows = (f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
+    return f"**{title}**\n\n" + "\n".join(rows)

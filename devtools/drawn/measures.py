@@ -105,10 +105,6 @@ def shoot(studio: Studio, order: Order, *people: int) -> Shot:
     return Shot(order, people, picture, studio.faces(picture))
 
 
-def poses_of(shot: Shot, number: int) -> Sequence[Pose]:
-    return shot.order.poses or two_people(number)[1]
-
-
 def is_right(shot: Shot, who: Everybody) -> bool:
     """Whether the picture shows as many faces as asked for, each nearest to its own person."""
     if len(shot.faces) != len(shot.people):

@@ -17,23 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..download_models import FILES
 from . import layouts
 
 BLOCK = 1_048_573  # a prime, so that no two rows of a matrix are the same numbers
 CHECKPOINT = "checkpoints/sd_xl_base_1.0.safetensors"
-IDENTITYNET = "controlnet/instantid-identitynet.safetensors"
-ADAPTER = "instantid/ip-adapter.bin"
-DETECTOR = "insightface/models/antelopev2/scrfd_10g_bnkps.onnx"
-RECOGNISER = "insightface/models/antelopev2/glintr100.onnx"
+ADAPTER, IDENTITYNET, DETECTOR, RECOGNISER = (file.path for file in FILES)
 
 # Bytes of the published files, from public listings; what is made here comes within a thousandth.
-PUBLISHED = {
-    CHECKPOINT: 6_938_078_334,
-    IDENTITYNET: 2_502_139_136,
-    ADAPTER: 1_691_134_141,
-    DETECTOR: 16_923_827,
-    RECOGNISER: 260_665_334,
-}
+PUBLISHED = {CHECKPOINT: 6_938_078_334, **{file.path: file.size for file in FILES}}
 
 
 def scale_of(name: str, shape: layouts.Shape) -> tuple[float, float]:

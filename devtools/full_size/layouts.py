@@ -48,27 +48,28 @@ def _shapes(tensors: Mapping[str, torch.Tensor]) -> Layout:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def _config() -> Any:
+def config() -> Any:
+    """Return ComfyUI's configuration of SDXL."""
     return comfy.supported_models.SDXL(dict(UNET_CONFIG))
 
 
 def unet() -> Layout:
     """SDXL's UNet under the names of the original checkpoint."""
-    model = comfy.model_base.SDXL(_config(), device=META)
-    return _shapes(_config().process_unet_state_dict_for_saving(model.diffusion_model.state_dict()))
+    model = comfy.model_base.SDXL(config(), device=META)
+    return _shapes(config().process_unet_state_dict_for_saving(model.diffusion_model.state_dict()))
 
 
 def text_encoders() -> Layout:
     """OpenAI's encoder of 12 layers and OpenCLIP's bigG of 32, as the checkpoint names them."""
     clip = comfy.sdxl_clip.SDXLClipModel(device=META)
-    return _shapes(_config().process_clip_state_dict_for_saving(clip.state_dict()))
+    return _shapes(config().process_clip_state_dict_for_saving(clip.state_dict()))
 
 
 def vae() -> Layout:
     """SDXL's VAE under the names of the original checkpoint."""
     with META:
         made = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE_CONFIG, embed_dim=4)
-    return _shapes(_config().process_vae_state_dict_for_saving(made.state_dict()))
+    return _shapes(config().process_vae_state_dict_for_saving(made.state_dict()))
 
 
 def checkpoint() -> Layout:

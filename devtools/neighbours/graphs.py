@@ -10,7 +10,6 @@ from comfy_server import Prompt
 from neighbours.combination import Combination, Scene, Step, step
 
 WEIGHT = 0.8
-WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 SCENE = (
     step("CheckpointLoaderSimple", "model clip vae", ckpt_name="sd_xl_base_1.0.safetensors"),
     step("Beside_Fresh", "model"),

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from ...instantid_core.adapter import AdapterModule, AdapterSize
+from ...instantid_core.adapter import AdapterSize
 from ...instantid_core.resampler import ResamplerSize
-from ..tiny_adapter import CONTEXT_WIDTH, SIZE
+from ..tiny_adapter import CONTEXT_WIDTH, SIZE, state_dict
 
 NARROW = AdapterSize(
     ResamplerSize(width=128, inner=128, hidden=512, output_width=CONTEXT_WIDTH), SIZE.channels
@@ -22,11 +22,7 @@ def make_adapters(pickle: Path, safetensors: Path, weights: Any) -> None:
 
     weights: (tensors by name, tag) -> tensors of the same names and shapes.
     """
-    module = AdapterModule(NARROW, torch.nn, device=torch.device("meta"))
-    parts = {
-        "image_proj": weights(module.image_proj.state_dict(), "image_proj"),
-        "ip_adapter": weights(module.ip_adapter.state_dict(), "ip_adapter"),
-    }
+    parts = state_dict(weights, NARROW)
     pickle.parent.mkdir(parents=True, exist_ok=True)
     torch.save(parts, pickle)
     flat = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}

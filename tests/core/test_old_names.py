@@ -18,14 +18,6 @@ def test_no_file_of_the_pack_has_an_old_name() -> None:
     assert old_names.found_in(ROOT, files) == []
 
 
-def test_what_is_excused_for_now_still_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    excused = dict(old_names.FOR_NOW)
-    monkeypatch.setattr(old_names, "FOR_NOW", {})
-    for file, names in excused.items():
-        lines = old_names.found_in(ROOT, [file])
-        assert all(any(f": {name}: " in line for line in lines) for name in names), file
-
-
 @pytest.mark.parametrize(
     "text",
     [

@@ -50,7 +50,7 @@ def test_a_variant_that_is_not_finite_is_an_error_that_names_it(made: models.Mod
 
 
 def test_the_naive_baseline_is_close_to_the_adapter_s_size_of_work(made: models.Models) -> None:
-    row = next(cases.adapter_rows(made, SETTINGS))
+    row = next(cases.CASES["adapter"](made, SETTINGS))
     naive, _, _ = row[3]["naive adapter"]
     patched = naive.model_options["transformer_options"]["patches_replace"]["attn2"]
     assert len(patched) == 70

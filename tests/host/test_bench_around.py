@@ -67,10 +67,10 @@ def test_encoding_the_same_face_again_is_not_taken_for_another_one() -> None:
 def test_a_rerun_in_which_more_ran_than_the_weight_concerns_is_an_error(
     setup: around.Setup,
 ) -> None:
-    with rerun.registered(setup, setup.adapter_file().parent, face_models.make_models(setup)):
-        runner = rerun.Runner(setup)
-        with pytest.raises(around.NotTheSameWorkError, match=r"these ran: .*'IID_EncodeFace'"):
-            runner.run(rerun.AGAIN)  # without a first run everything has to run
+    folders = setup.adapter_file().parent, face_models.make_models(setup)
+    wanted = pytest.raises(around.NotTheSameWorkError, match=r"these ran: .*'IID_EncodeFace'")
+    with rerun.registered(setup, *folders) as runner, wanted:
+        runner.run(rerun.AGAIN)  # without a first run everything has to run
 
 
 def test_a_case_whose_packages_are_missing_names_them() -> None:

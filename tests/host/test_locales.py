@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faithful_instantid.devtools.locale_texts import node_texts, paths
+from faithful_instantid.devtools.make_locales import node_texts, paths
 from faithful_instantid.nodes import FaithfulInstantID, folders
 
 LOCALES = Path(__file__).resolve().parent.parent.parent / "locales"
