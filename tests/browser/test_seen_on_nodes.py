@@ -32,6 +32,17 @@ THREE_FRAMES = """() => {
     repeat.connect(0, keypoints, keypoints.inputs.findIndex((input) => input.name === 'image'))
 }"""
 
+# What newer frontends do when a job ends: they take its texts off the nodes, then tell others.
+JOB_ENDS = """async () => {
+    for (const node of window.app.graph.nodes) {
+        const found = node.widgets?.findIndex((w) => w.name.includes('$$node-text-preview')) ?? -1
+        if (found > -1) node.widgets.splice(found, 1)
+    }
+    const { api } = await import('/scripts/api.js')
+    api.dispatchCustomEvent('execution_success', { prompt_id: 'ended' })
+    await new Promise((resolve) => setTimeout(resolve, 100))
+}"""
+
 
 def seen(frontend: Frontend, kind: str) -> dict[str, Any]:
     return frontend.page.evaluate(SEEN, kind)
@@ -67,3 +78,18 @@ def test_what_a_sampling_finds_stands_on_the_apply_node(frontend: Frontend) -> N
     frontend.run()
     text = seen(frontend, "IID_Apply")["text"]
     assert text and "latent batch" not in text
+
+
+def test_words_stay_when_the_frontend_takes_them_off_and_go_with_their_workflow(
+    frontend: Frontend,
+) -> None:
+    graph = json.loads(BASIC.read_text(encoding="utf-8"))
+    frontend.load(graph, "staying")
+    start = {"classic": 0.7, "vue": 0.75}[frontend.renderer]  # not from the cache
+    frontend.call("setWidgets", {**QUICK, "start_percent": start, "end_percent": 0.1})
+    frontend.run()
+    frontend.page.evaluate(JOB_ENDS)
+    assert f"it starts at {start}, after its end at 0.1." in seen(frontend, "IID_Apply")["text"]
+    frontend.load(graph, "another")
+    frontend.page.evaluate(JOB_ENDS)
+    assert seen(frontend, "IID_Apply")["text"] == ""
