@@ -368,8 +368,9 @@ def test_keypoints_of_one_frame_serve_a_whole_batch() -> None:
 
 def test_of_the_other_faces_those_on_the_crop_are_placed_too() -> None:
     case = CASES["upright, enlarged"]
-    near, far = DrawnFace(380, 250, 60), DrawnFace(40, 30, 50)
-    faces = tuple(FacePoints(f.kps, f.box) for f in (*case.faces, near, far))
+    near = DrawnFace(380, 250, 60)
+    far = [DrawnFace(x, y, 50) for x, y in ((40, 220), (600, 220), (300, 20), (300, 460))]
+    faces = tuple(FacePoints(f.kps, f.box) for f in (*case.faces, near, *far))
     keypoints = replace(case.keypoints, frames=(faces,))
     placed = on_crop(keypoints, case.crop)
     assert len(placed.faces) == 2

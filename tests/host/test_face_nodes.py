@@ -36,6 +36,7 @@ from faithful_instantid.nodes.faces import (
 from faithful_instantid.nodes.keypoints import FaceKeypoints
 from faithful_instantid.nodes.legacy.faces import InstantIDFaceAnalysis
 from faithful_instantid.nodes.loaders import LoadAdapter, LoadFaceAnalyzer, LoadInstantID
+from faithful_instantid.nodes.people import PersonFromPhotos
 
 from ..conftest import ROOT
 
@@ -294,6 +295,20 @@ def test_most_like_takes_an_identity(analyzer: FaceAnalyzer, adapter: Any) -> No
         WrongInputError, match="`like` is a dictionary .*; wanted one person's identity"
     ):
         encode(analyzer, adapter, GROUP, pick="most_like", like={})
+
+
+def test_each_person_of_photos_is_told_their_number_in_the_list(
+    analyzer: FaceAnalyzer, adapter: Any
+) -> None:
+    settings: Any = ("box", 0.0, 0.0, 1.0, 1.0)
+    people = None
+    for number in (1, 2):
+        with listening() as heard:
+            people, preview = PersonFromPhotos.execute(
+                analyzer, adapter, GROUP, GROUP, "left_to_right", -1, *settings, people
+            ).result
+        assert heard.found[-1] == f"person {number} of the list"
+        assert len(people.persons) == number and preview.shape == (1, 400, 600, 3)
 
 
 # Keypoints.

@@ -24,8 +24,10 @@ from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.instantid_core.regions import FaceRegion
 from faithful_instantid.instantid_core.small_pictures import LARGEST, MOST, few, small
 from faithful_instantid.nodes import folders
-from faithful_instantid.nodes.faces import SaveIdentity
-from faithful_instantid.nodes.loaders import LoadInstantID
+from faithful_instantid.nodes.faces import LoadIdentity, SaveIdentity
+from faithful_instantid.nodes.legacy.loaders import InstantIDModelLoader
+from faithful_instantid.nodes.likeness import KeepMostAlike, Likeness
+from faithful_instantid.nodes.loaders import LoadAdapter, LoadFaceAnalyzer, LoadInstantID
 
 from .predict import SIDES, conditioning
 
@@ -116,6 +118,36 @@ def test_the_file_whose_name_tells_what_it_is_comes_first(registered: Path) -> N
     inputs = LoadInstantID.GET_NODE_INFO_V1()["input"]["required"]
     assert inputs["identitynet"][1]["default"].endswith("InstantID_net.safetensors")
     assert inputs["file"][1]["default"] == "ip-adapter.bin"
+
+
+ADAPTERS, NETS = ["an/ip-adapter.bin"], ["identitynet.safetensors"]
+IDENTITIES, PACKS = ["anna.safetensors"], ["antelopev2", "buffalo_l"]
+LISTS = {
+    LoadAdapter: {"file": ADAPTERS},
+    InstantIDModelLoader: {"instantid_file": ADAPTERS},
+    LoadFaceAnalyzer: {"pack": PACKS},
+    LoadInstantID: {"pack": PACKS, "file": ADAPTERS, "identitynet": NETS},
+    LoadIdentity: {"file": IDENTITIES},
+    Likeness: {"recogniser": ["face_analyzer", "buffalo_l"]},
+    KeepMostAlike: {"recogniser": ["face_analyzer", "buffalo_l"]},
+}
+
+
+@pytest.mark.parametrize("node", LISTS, ids=lambda node: node.__name__)
+def test_each_list_of_files_offers_those_of_its_own_folder(registered: Path, node: Any) -> None:
+    files = {"instantid": ADAPTERS, "controlnet": NETS, "instantid_identities": IDENTITIES}
+    for folder, names in files.items():
+        for name in names:
+            path = registered / "models" / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    for name in PACKS:
+        path = registered / "models" / "insightface" / "models" / name / "any.onnx"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    inputs = node.GET_NODE_INFO_V1()["input"]["required"]
+    for name, wanted in LISTS[node].items():
+        assert inputs[name][1]["options"] == wanted, name
 
 
 @pytest.mark.parametrize(
