@@ -212,6 +212,21 @@ class TestHint:
         reordered = Keypoints(512, 512, (video.frames[2], video.frames[0]))
         assert same(found, evaluate(make_net(reordered), tiny_model, x))
 
+    def test_windows_that_come_again_are_encoded_once_while_sampling(
+        self, tiny_model: Any, make_net: Callable[..., IdentityNet]
+    ) -> None:
+        class Window:
+            def __init__(self, *frames: int) -> None:
+                self.index_list = frames
+
+        video = Keypoints(512, 512, FACE.frames * 4)
+        net = make_net(video)
+        with calls_of(net.control_model.input_hint_block) as calls:
+            for timestep in (901, 501):
+                for window in (Window(0, 1), Window(2, 3)):
+                    evaluate(net, tiny_model, latents(images=2), timestep, context_window=window)
+        assert calls == [2, 2]
+
     def test_a_face_that_is_too_small_is_told_with_numbers(
         self,
         tiny_model: Any,
