@@ -320,7 +320,10 @@ def test_keypoints_of_every_frame_keep_their_index(analyzer: FaceAnalyzer) -> No
     assert (held.width, held.height, len(held.frames)) == (600, 400, 3)
     np.testing.assert_array_equal(held.frames[1][0].kps, held.frames[0][0].kps)
     assert preview.shape == (3, 400, 600, 3)
-    blank, _ = FaceKeypoints.execute(analyzer, video, "all", 0, "blank")
+    with listening() as heard:
+        blank, _ = FaceKeypoints.execute(analyzer, video, "all", 0, "blank")
+        FaceKeypoints.execute(analyzer, GROUP, **USUAL)
+    assert heard.found == ["4 faces in 3 frames", "1 face"]
     assert [len(frame) for frame in blank.frames] == [2, 0, 2]
     assert blank.frames[0][0].kps[0, 0] < blank.frames[0][1].kps[0, 0]
     with pytest.raises(NoFaceError, match="No face was found in picture 2 of 3"):
