@@ -42,9 +42,9 @@ def test_a_box_beyond_the_picture_is_cut_off_at_its_sides() -> None:
 
 
 def test_padding_and_feather_are_parts_of_the_faces_size() -> None:
-    """A face of 200 pixels: padding 0.1 is 20 pixels, feather 0.2 a ramp of 40."""
-    mask = draw_regions(box_at(150, 150, 350, 350), Outline(Shape.BOX, 0.1, 0.2))[0]
-    row = mask[250]
+    """A face of 200 x 170 pixels: padding 0.1 is 20 pixels, feather 0.2 a ramp of 40."""
+    mask = draw_regions(box_at(150, 250, 350, 420), Outline(Shape.BOX, 0.1, 0.2))[0]
+    row = mask[330]
     assert torch.equal(row[130:370], torch.ones(240))
     assert row[130 - 20].item() == pytest.approx(0.5, abs=0.03)
     assert row[130 - 41].item() == 0.0

@@ -13,7 +13,11 @@ from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import InstantIDError, WrongInputError
 from faithful_instantid.instantid_core.fitting import Fit, standard_face
 from faithful_instantid.instantid_core.host.hints import DrawnHint, checked_drawing
-from faithful_instantid.instantid_core.host.people import PersonSettings, with_person
+from faithful_instantid.instantid_core.host.people import (
+    PersonSettings,
+    checked_opening,
+    with_person,
+)
 from faithful_instantid.instantid_core.identity_picture import (
     load_picture,
     picture_path,
@@ -21,8 +25,9 @@ from faithful_instantid.instantid_core.identity_picture import (
 )
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.log import listening
-from faithful_instantid.instantid_core.regions import FaceRegion
+from faithful_instantid.instantid_core.regions import FaceRegion, Outline
 from faithful_instantid.instantid_core.small_pictures import LARGEST, MOST, few, small
+from faithful_instantid.instantid_core.weighting import WeightCurve
 from faithful_instantid.nodes import folders
 from faithful_instantid.nodes.faces import LoadIdentity, SaveIdentity
 from faithful_instantid.nodes.legacy.loaders import InstantIDModelLoader
@@ -102,6 +107,33 @@ def test_whatever_is_not_applied_says_why(
     assert [said.rpartition(": ")[2] for said in heard.problems] == [
         "the keypoints hold no face."
     ] * 2
+
+
+PADDED = Outline(padding=0.1)
+
+
+@pytest.mark.parametrize(
+    ("people", "outline", "face_region", "reason"),
+    [
+        (False, Outline(), True, "both are 0."),
+        (False, PADDED, False, "InstantID works without a face region."),
+        (True, PADDED, True, "InstantID works without a face region."),
+        (False, PADDED, True, ""),
+    ],
+    ids=["nothing to scale", "no region", "people with masks", "at work"],
+)
+def test_a_curve_of_regions_that_changes_nothing_says_why(
+    identity: Any, people: bool, outline: Outline, face_region: bool, reason: str
+) -> None:
+    masked = with_person(None, identity, None, torch.ones(8, 8), PersonSettings("largest"))
+    curve = WeightCurve(((0.0, 1.0), (1.0, 0.0)))
+    with listening() as heard:
+        who = masked if people else identity
+        assert checked_opening(curve, who, outline, face_region=face_region) is curve
+    assert [text.startswith("region_curve changes nothing: ") for text in heard.problems] == (
+        [True] if reason else []
+    )
+    assert all(text.endswith(f"regions, and here {reason}") for text in heard.problems)
 
 
 # What is chosen by default.
