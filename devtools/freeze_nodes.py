@@ -1,11 +1,12 @@
-"""Write down what every node promises: id, inputs in order, their types and defaults, outputs.
+"""Write down what every node promises: id, inputs in order, types, defaults, limits, outputs.
 
     <environment's python> devtools/freeze_nodes.py COMFYUI [--anew]
 
 Saved workflows hold widget values by position and links by name, so a released node keeps both.
-New inputs are optional and stand last; new nodes, inputs and choices are added to the list. A
-change that would break saved workflows is named, and nothing is written. --anew writes the list
-as the nodes are now: only for what was never released.
+New inputs are optional and stand last, and limits only widen; new nodes, inputs and choices are
+added to the list, and what breaks nothing, such as a node's menu, is written anew. A change that
+would break saved workflows is named, and nothing is written. --anew writes the list as the nodes
+are now: only for what was never released.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import asyncio
 import importlib
 import json
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,25 +27,30 @@ FROZEN = ROOT / "tests" / "host" / "frozen_nodes.json"
 Promise = dict[str, list[list[Any]]]
 Promises = dict[str, Promise]
 GROUPS = ("required", "optional")
+TEXTS = ("tooltip", "display_name")  # of an input: they are held by locales/en/nodeDefs.json
 
 
 def promise(info: dict[str, Any]) -> Promise:
     """Return a node's promise from its `/object_info` entry.
 
-    Inputs are [name, type, default, choices], outputs [name, type]; null where there is none.
+    Inputs are [name, type, default, choices, limits and all other options], outputs [name, type,
+    whether it is a list]; null where there is none. "node" are [name, value] of the node itself.
     """
 
     def described(name: str, spec: Any) -> list[Any]:
         options = spec[1] if len(spec) > 1 else {}
         choices = options.get("options") if spec[0] == "COMBO" else None
-        return [name, spec[0], options.get("default"), choices]
+        told = ("default", *TEXTS) if choices is None else ("default", "options", *TEXTS)
+        rest = {key: value for key, value in options.items() if key not in told}
+        return [name, spec[0], options.get("default"), choices, rest or None]
 
     inputs = {
         group: [described(*item) for item in info["input"].get(group, {}).items()]
         for group in GROUPS
     }
-    outputs = [list(pair) for pair in zip(info["output_name"], info["output"], strict=True)]
-    return {**inputs, "outputs": outputs}
+    each = zip(info["output_name"], info["output"], info["output_is_list"], strict=True)
+    node = [[name, info[name]] for name in ("category", "output_node", "deprecated")]
+    return {"node": node, **inputs, "outputs": [list(output) for output in each]}
 
 
 def promises(nodes: Iterable[Any]) -> Promises:
@@ -69,21 +76,36 @@ def _broken(before: Promise, now: Promise) -> list[str]:
             texts.append(f"a new input must be optional: {names[1][len(names[0]) :]}")
         else:
             pairs = zip(before[group], now[group], strict=False)
-            texts += [text for pair in pairs for text in _differences(*pair)]
+            differences = _of_outputs if group == "outputs" else _of_inputs
+            texts += [text for pair in pairs for text in differences(*pair)]
+    if dict(before["node"])["output_node"] and not dict(now["node"])["output_node"]:
+        texts.append("it no longer runs without a node behind it")
     return texts
 
 
-def _differences(before: list[Any], now: list[Any]) -> list[str]:
+def _of_outputs(before: list[Any], now: list[Any]) -> list[str]:
+    return [] if before == now else [f"{before[0]} was {before[1:]}, now {now[1:]}"]
+
+
+def _of_inputs(before: list[Any], now: list[Any]) -> list[str]:
     name = before[0]
     texts: list[str] = []
     if not set(before[1].split(",")) <= set(now[1].split(",")):
         texts.append(f"{name} was {before[1]}, now {now[1]}")
-    if before[2:3] != now[2:3]:
+    if before[2] != now[2]:
         texts.append(f"{name}'s default was {before[2]!r}, now {now[2]!r}")
-    lost = [choice for choice in (before[3:] or [None])[0] or [] if choice not in now[3]]
+    lost = [choice for choice in before[3] or [] if choice not in (now[3] or [])]
     if lost:
         texts.append(f"{name} no longer offers {lost}")
+    (least, most), (least_now, most_now) = _limits(before), _limits(now)
+    if least_now > least or most_now < most:
+        texts.append(f"{name} was from {least} to {most}, now from {least_now} to {most_now}")
     return texts
+
+
+def _limits(described: list[Any]) -> tuple[float, float]:
+    rest = described[4] or {}
+    return rest.get("min", -math.inf), rest.get("max", math.inf)
 
 
 def read() -> Promises:

@@ -26,7 +26,6 @@ from .recognise import Shapes, what_it_is
 from .resampler import ResamplerSize
 from .unet_layout import SLOTS, file_number
 
-EMBEDDING_WIDTH = 512
 WANTED = (
     "Wanted: the InstantID adapter, ip-adapter.bin of InstantX/InstantID on Hugging Face "
     "(1.69 GB) or a safetensors copy of it, in models/instantid."

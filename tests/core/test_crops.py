@@ -186,6 +186,20 @@ def test_the_mask_of_a_crop_is_the_region_of_its_face_but_for_the_rim(case: Case
     assert torch.equal(masks[within], draw_regions(crop.keypoints, outline)[within])
 
 
+def test_the_rim_falls_off_alike_along_all_four_borders() -> None:
+    """On a crop that lies within its face the mask is the rim alone: its value tells how far."""
+    context = 0.5
+    face = DrawnFace(160, 120, 100)
+    case = Case(320, 240, (face,), CropSettings(context, 64, 1.0, upright=False))
+    size = 64 / context  # of the face, on the crop
+    (mask,) = crop_masks(case.crop, Outline(Shape.BOX, 1.0, 0.05))
+    from_side = torch.minimum(torch.arange(64) + 0.5, 63.5 - torch.arange(64))
+    wanted = torch.minimum(from_side[:, None], from_side[None, :]) / (0.05 * size)
+    assert torch.allclose(mask, wanted.clamp(max=1), atol=1e-6)
+    (hard,) = crop_masks(case.crop, Outline(Shape.BOX, 1.0))
+    assert torch.equal(hard, torch.ones(64, 64))
+
+
 @every_case
 def test_a_crop_is_as_large_as_told_and_has_the_upright_face_in_its_middle(case: Case) -> None:
     crop, settings = case.crop, case.settings
@@ -354,8 +368,9 @@ def test_keypoints_of_one_frame_serve_a_whole_batch() -> None:
 
 def test_of_the_other_faces_those_on_the_crop_are_placed_too() -> None:
     case = CASES["upright, enlarged"]
-    near, far = DrawnFace(380, 250, 60), DrawnFace(40, 30, 50)
-    faces = tuple(FacePoints(f.kps, f.box) for f in (*case.faces, near, far))
+    near = DrawnFace(380, 250, 60)
+    far = [DrawnFace(x, y, 50) for x, y in ((40, 220), (600, 220), (300, 20), (300, 460))]
+    faces = tuple(FacePoints(f.kps, f.box) for f in (*case.faces, near, *far))
     keypoints = replace(case.keypoints, frames=(faces,))
     placed = on_crop(keypoints, case.crop)
     assert len(placed.faces) == 2
@@ -433,6 +448,20 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[Case, FaceCrop], Any]]]
         lambda case, crop: checked_crop({}),
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("context", 0.5, 16), ("aspect", 1 / 16, 16), ("long_side", 0, 2**14)],
+)
+def test_settings_are_taken_up_to_their_bounds_and_refused_beyond(
+    name: str, least: float, most: float
+) -> None:
+    for bound in (least, most):
+        assert getattr(CropSettings(**{name: bound}), name) == bound
+    for beyond in (least - 0.001, most + 1):
+        with pytest.raises(WrongInputError, match=f"{name.replace('_', ' ')} is "):
+            CropSettings(**{name: beyond})
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -22,6 +22,7 @@ from faithful_instantid.instantid_core.faces import FaceAnalyzer, Pick, likeness
 from faithful_instantid.instantid_core.faces.frames import fill_frames
 from faithful_instantid.instantid_core.faces.previews import draw_preview, same_size
 from faithful_instantid.instantid_core.faces.references import (
+    Choice,
     Reference,
     choose_face,
     keep_found,
@@ -139,6 +140,9 @@ def test_error_skip_and_bypass(analyzer: FaceAnalyzer, caplog: pytest.LogCapture
     with pytest.raises(NoFaceError, match=r"^No picture of 1 is left\. The first one: No"):
         keep_found(choices[1:], "skip")
     assert keep_found(choices[1:], "bypass") == []
+    nobody = [Choice((), None, f"No face in picture {number}.") for number in (1, 2, 3)]
+    with pytest.raises(NoFaceError, match=r"^No picture of 3 is left\. .* No face in picture 1\.$"):
+        keep_found(nobody, "skip")
     with pytest.raises(WrongInputError, match="on_missing is 'hope'; wanted one of: error, skip"):
         keep_found(choices, "hope")
 

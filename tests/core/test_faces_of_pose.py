@@ -208,6 +208,8 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a crowd": (lambda: [frame(*[{}] * 10_000)], "has 10,000 people in one frame; at most 100"),
     "no canvas": (lambda: [frame(canvas_width=None)], "has nothing as `canvas_width`; wanted the"),
     "nan canvas": (lambda: [frame(canvas_height=math.nan)], "has nan as `canvas_height`; wanted"),
+    "empty canvas": (lambda: [frame(canvas_width=0)], "has 0 as `canvas_width`; wanted the"),
+    "huge canvas": (lambda: [frame(canvas_width=2**14 + 1)], "has 16385 as `canvas_width`; want"),
     "two canvases": (lambda: [frame(), frame(canvas_width=8)], "has frames of different sizes"),
     "no person": (lambda: [frame("x")], "has a text among its people"),
     "four numbers": (lambda: [frame(ODD_LIST)], "has 4 numbers as `face_keypoints_2d`; wanted x,"),

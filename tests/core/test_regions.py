@@ -18,6 +18,9 @@ from faithful_instantid.instantid_core.regions import (
     draw_regions,
     head_ellipse,
 )
+from faithful_instantid.instantid_core.weighting import WeightCurve
+
+CLOSING = WeightCurve(((0.0, 3.0), (1.0, 0.0)))
 
 
 def box_at(*box: float) -> Keypoints:
@@ -39,9 +42,9 @@ def test_a_box_beyond_the_picture_is_cut_off_at_its_sides() -> None:
 
 
 def test_padding_and_feather_are_parts_of_the_faces_size() -> None:
-    """A face of 200 pixels: padding 0.1 is 20 pixels, feather 0.2 a ramp of 40."""
-    mask = draw_regions(box_at(150, 150, 350, 350), Outline(Shape.BOX, 0.1, 0.2))[0]
-    row = mask[250]
+    """A face of 200 x 170 pixels: padding 0.1 is 20 pixels, feather 0.2 a ramp of 40."""
+    mask = draw_regions(box_at(150, 250, 350, 420), Outline(Shape.BOX, 0.1, 0.2))[0]
+    row = mask[330]
     assert torch.equal(row[130:370], torch.ones(240))
     assert row[130 - 20].item() == pytest.approx(0.5, abs=0.03)
     assert row[130 - 41].item() == 0.0
@@ -58,6 +61,17 @@ def test_the_ellipse_follows_the_tilt_of_the_face(angle: float) -> None:
     long_axis = vectors[:, 1]
     found = math.degrees(math.atan2(-long_axis[0], long_axis[1]))
     assert (found - angle + 90) % 180 - 90 == pytest.approx(0, abs=2)
+
+
+@pytest.mark.parametrize("across", [0.3, 0.7])
+def test_the_ellipse_lies_where_the_head_is(across: float) -> None:
+    """Its middle is a quarter of the distance of the eyes below them, halfway between."""
+    face = place(standard_face(), 500, 400, x=across, y=0.5, size=0.3)
+    kps = face.faces[0].kps
+    eyes, apart = kps[:2].mean(axis=0), np.linalg.norm(kps[1] - kps[0])
+    y, x = (part.float() for part in torch.where(draw_regions(face, Outline(Shape.ELLIPSE))[0] > 0))
+    assert float(x.mean()) == pytest.approx(eyes[0], abs=0.5)
+    assert float(y.mean()) == pytest.approx(eyes[1] + 0.25 * apart, abs=0.5)
 
 
 def test_the_ellipse_holds_the_whole_face() -> None:
@@ -85,6 +99,25 @@ def test_a_region_is_fitted_as_the_drawn_keypoints_are() -> None:
     small, large = (FaceRegion(pose, Fit.CROP).render(s, s)[0] for s in (128, 256))
     doubled = small.repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert (doubled != large).float().mean() < 0.02  # edges round to whole pixels
+
+
+@pytest.mark.parametrize(
+    ("outline", "curve", "changes"),
+    [
+        (Outline(), CLOSING, False),
+        (Outline(padding=0.1), None, False),
+        (Outline(padding=0.1), CLOSING, True),
+        (Outline(feather=0.1), CLOSING, True),
+    ],
+    ids=["nothing to scale", "no curve", "padding", "feather"],
+)
+def test_a_region_changes_while_sampling_where_its_curve_changes_something(
+    outline: Outline, curve: WeightCurve | None, changes: bool
+) -> None:
+    region = FaceRegion(standard_face(64, 64), outline=outline, curve=curve)
+    assert region.changes is changes
+    first, last = (region.at(percent).render(64, 64) for percent in (0.0, 1.0))
+    assert torch.equal(first, last) is not changes
 
 
 def test_impossible_outlines_are_refused_with_a_sentence() -> None:

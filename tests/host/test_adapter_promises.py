@@ -301,3 +301,26 @@ def test_what_another_pack_gives_is_not_written_to_where_a_mask_leaves_a_layer_o
     out = slot(q, q, q, extra)
     assert torch.equal(lent, torch.ones(2, 64, 64))
     assert not torch.equal(out, lent)
+
+
+def test_the_masks_of_all_layers_are_laid_at_once(
+    official: dict[str, torch.Tensor],
+    tiny_model: Any,
+    identity: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not layer by layer: each time a mask would be moved to the device on its own."""
+    asked: list[int] = []
+    over = MaskLayout.over
+
+    def counted(layout: MaskLayout, grids: list[Any], view: View) -> list[torch.Tensor]:
+        asked.append(len(grids))
+        return over(layout, grids, view)
+
+    monkeypatch.setattr(MaskLayout, "over", counted)
+    mask = torch.zeros(128, 128)
+    mask[:, :64] = 1.0
+    model = host.apply_adapter(tiny_model, identity, mask=mask)
+    texts = [conditioning(official, side) for side in SIDES]
+    predict(model, *texts, torch.zeros(1, 4, 16, 16), 501)
+    assert asked == [2]  # the two sizes of layers that look at the text

@@ -36,6 +36,7 @@ from faithful_instantid.nodes.faces import (
 from faithful_instantid.nodes.keypoints import FaceKeypoints
 from faithful_instantid.nodes.legacy.faces import InstantIDFaceAnalysis
 from faithful_instantid.nodes.loaders import LoadAdapter, LoadFaceAnalyzer, LoadInstantID
+from faithful_instantid.nodes.people import PersonFromPhotos
 
 from ..conftest import ROOT
 
@@ -296,6 +297,20 @@ def test_most_like_takes_an_identity(analyzer: FaceAnalyzer, adapter: Any) -> No
         encode(analyzer, adapter, GROUP, pick="most_like", like={})
 
 
+def test_each_person_of_photos_is_told_their_number_in_the_list(
+    analyzer: FaceAnalyzer, adapter: Any
+) -> None:
+    settings: Any = ("box", 0.0, 0.0, 1.0, 1.0)
+    people = None
+    for number in (1, 2):
+        with listening() as heard:
+            people, preview = PersonFromPhotos.execute(
+                analyzer, adapter, GROUP, GROUP, "left_to_right", -1, *settings, people
+            ).result
+        assert heard.found[-1] == f"person {number} of the list"
+        assert len(people.persons) == number and preview.shape == (1, 400, 600, 3)
+
+
 # Keypoints.
 
 
@@ -305,7 +320,10 @@ def test_keypoints_of_every_frame_keep_their_index(analyzer: FaceAnalyzer) -> No
     assert (held.width, held.height, len(held.frames)) == (600, 400, 3)
     np.testing.assert_array_equal(held.frames[1][0].kps, held.frames[0][0].kps)
     assert preview.shape == (3, 400, 600, 3)
-    blank, _ = FaceKeypoints.execute(analyzer, video, "all", 0, "blank")
+    with listening() as heard:
+        blank, _ = FaceKeypoints.execute(analyzer, video, "all", 0, "blank")
+        FaceKeypoints.execute(analyzer, GROUP, **USUAL)
+    assert heard.found == ["4 faces in 3 frames", "1 face"]
     assert [len(frame) for frame in blank.frames] == [2, 0, 2]
     assert blank.frames[0][0].kps[0, 0] < blank.frames[0][1].kps[0, 0]
     with pytest.raises(NoFaceError, match="No face was found in picture 2 of 3"):

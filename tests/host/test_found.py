@@ -34,6 +34,15 @@ def test_every_node_that_is_not_old_is_found_by_words_of_four_languages() -> Non
             assert sorted(set(every)) == sorted(info["search_aliases"]), name
 
 
+def test_every_node_but_plain_numbers_shows_on_itself_what_it_says() -> None:
+    folders.register()
+    nodes: list[Any] = asyncio.run(FaithfulInstantID().get_node_list())
+    silent = {
+        node.define_schema().node_id for node in nodes if not hasattr(node.execute, "__wrapped__")
+    }
+    assert silent == {"IID_FrameWeights", "IID_LayerWeights", "IID_WeightCurve"}
+
+
 @pytest.fixture
 def input_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path / "input"))

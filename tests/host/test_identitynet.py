@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import comfy.controlnet
+import comfy.model_management
 import comfy.sample
 import numpy as np
 import pytest
@@ -211,6 +213,44 @@ class TestHint:
         found = evaluate(make_net(video), tiny_model, x, context_window=Window())
         reordered = Keypoints(512, 512, (video.frames[2], video.frames[0]))
         assert same(found, evaluate(make_net(reordered), tiny_model, x))
+
+    def test_windows_that_come_again_are_encoded_once_while_sampling(
+        self, tiny_model: Any, make_net: Callable[..., IdentityNet]
+    ) -> None:
+        class Window:
+            def __init__(self, *frames: int) -> None:
+                self.index_list = frames
+
+        video = Keypoints(512, 512, FACE.frames * 4)
+        net = make_net(video)
+        with calls_of(net.control_model.input_hint_block) as calls:
+            for timestep in (901, 501):
+                for window in (Window(0, 1), Window(2, 3)):
+                    evaluate(net, tiny_model, latents(images=2), timestep, context_window=window)
+        assert calls == [2, 2]
+
+    def test_everything_is_brought_to_the_device_of_the_sampling(
+        self, make_net: Callable[..., IdentityNet], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A device without numbers: what is left on the CPU cannot be reckoned with there."""
+        ask = comfy.model_management.get_free_memory
+        monkeypatch.setattr(  # such a device does not know how much memory it has
+            comfy.model_management,
+            "get_free_memory",
+            lambda _, *what: ask(torch.device("cpu"), *what),
+        )
+        net = make_net(FACE, mask=FaceRegion(FACE))
+        for name in ("control_model", "model_sampling_current"):
+            setattr(net, name, copy.deepcopy(getattr(net, name)).to("meta"))
+        x = latents(images=2).to("meta")
+        cond = {
+            "c_crossattn": torch.zeros(4, 77, 64, device="meta"),
+            "y": torch.zeros(4, tiny_sdxl.ADM_WIDTH, device="meta"),
+            rows.ROLE: torch.tensor([[1], [1], [0], [0]]),
+        }
+        found = net.get_control(x.repeat(2, 1, 1, 1), torch.ones(4, device="meta"), cond, 2, {})
+        assert found is not None
+        assert {one.device.type for one in (*found["output"], *found["middle"])} == {"meta"}
 
     def test_a_face_that_is_too_small_is_told_with_numbers(
         self,

@@ -181,6 +181,17 @@ def test_a_picture_without_a_face_scores_nothing_says_so_and_comes_last(
     assert nobody[1] == [0]
 
 
+@pytest.mark.parametrize(("missing", "listed"), [(8, "6, 7"), (9, "6, 7, ...")])
+def test_of_many_pictures_without_a_face_the_first_eight_are_named(
+    analyzer: FaceAnalyzer, missing: int, listed: str
+) -> None:
+    with listening() as heard:
+        Likeness.execute(analyzer, image_of(*[EMPTY] * missing), OWN, reference=PORTRAITS[2])
+    (said,) = heard.problems
+    assert said.startswith(f"No face was found in {missing} of {missing} pictures ")
+    assert f"(numbers from 0: 0, 1, 2, 3, 4, 5, {listed});" in said
+
+
 def test_another_recogniser_judges_by_a_photo_and_does_not_flatter(
     analyzer: FaceAnalyzer, adapter: Any
 ) -> None:

@@ -309,6 +309,21 @@ def test_a_regional_prompt_carries_its_own_person(
         assert relative_error(part, pure["positive"][..., columns]) < 1e-5
 
 
+def test_each_of_two_regional_prompts_carries_its_own_person(
+    official: Official, tiny_model: Any, identity: Any, others: list[Any]
+) -> None:
+    """Nobody is left to the model's own person: no row of the call is of that one."""
+    positive, negative = (conditioning(official, side) for side in SIDES)
+    x = noise_of(official, tiny_model, TIMESTEP)
+    patched = apply_adapter(tiny_model, identity)
+    left, right = (carry_person(positive, who) for who in others)
+    mixed = [*masked(left, LEFT), *masked(right, RIGHT)]
+    found = predict(patched, mixed, negative, x, TIMESTEP)["positive"]
+    for columns, entries in ((slice(0, 8), left), (slice(8, 16), right)):
+        alone = predict(patched, entries, negative, x, TIMESTEP)["positive"]
+        assert relative_error(found[..., columns], alone[..., columns]) < 1e-5
+
+
 def masked(entries: list[Any], mask: torch.Tensor) -> list[Any]:
     extra = {"mask": mask[None], "set_area_to_bounds": False, "mask_strength": 1.0}
     return [[text, {**options, **extra}] for text, options in entries]

@@ -13,7 +13,11 @@ from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.errors import InstantIDError, WrongInputError
 from faithful_instantid.instantid_core.fitting import Fit, standard_face
 from faithful_instantid.instantid_core.host.hints import DrawnHint, checked_drawing
-from faithful_instantid.instantid_core.host.people import PersonSettings, with_person
+from faithful_instantid.instantid_core.host.people import (
+    PersonSettings,
+    checked_opening,
+    with_person,
+)
 from faithful_instantid.instantid_core.identity_picture import (
     load_picture,
     picture_path,
@@ -21,11 +25,14 @@ from faithful_instantid.instantid_core.identity_picture import (
 )
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.log import listening
-from faithful_instantid.instantid_core.regions import FaceRegion
+from faithful_instantid.instantid_core.regions import FaceRegion, Outline
 from faithful_instantid.instantid_core.small_pictures import LARGEST, MOST, few, small
+from faithful_instantid.instantid_core.weighting import WeightCurve
 from faithful_instantid.nodes import folders
-from faithful_instantid.nodes.faces import SaveIdentity
-from faithful_instantid.nodes.loaders import LoadInstantID
+from faithful_instantid.nodes.faces import LoadIdentity, SaveIdentity
+from faithful_instantid.nodes.legacy.loaders import InstantIDModelLoader
+from faithful_instantid.nodes.likeness import KeepMostAlike, Likeness
+from faithful_instantid.nodes.loaders import LoadAdapter, LoadFaceAnalyzer, LoadInstantID
 
 from .predict import SIDES, conditioning
 
@@ -102,6 +109,33 @@ def test_whatever_is_not_applied_says_why(
     ] * 2
 
 
+PADDED = Outline(padding=0.1)
+
+
+@pytest.mark.parametrize(
+    ("people", "outline", "face_region", "reason"),
+    [
+        (False, Outline(), True, "both are 0."),
+        (False, PADDED, False, "InstantID works without a face region."),
+        (True, PADDED, True, "InstantID works without a face region."),
+        (False, PADDED, True, ""),
+    ],
+    ids=["nothing to scale", "no region", "people with masks", "at work"],
+)
+def test_a_curve_of_regions_that_changes_nothing_says_why(
+    identity: Any, people: bool, outline: Outline, face_region: bool, reason: str
+) -> None:
+    masked = with_person(None, identity, None, torch.ones(8, 8), PersonSettings("largest"))
+    curve = WeightCurve(((0.0, 1.0), (1.0, 0.0)))
+    with listening() as heard:
+        who = masked if people else identity
+        assert checked_opening(curve, who, outline, face_region=face_region) is curve
+    assert [text.startswith("region_curve changes nothing: ") for text in heard.problems] == (
+        [True] if reason else []
+    )
+    assert all(text.endswith(f"regions, and here {reason}") for text in heard.problems)
+
+
 # What is chosen by default.
 
 
@@ -116,6 +150,36 @@ def test_the_file_whose_name_tells_what_it_is_comes_first(registered: Path) -> N
     inputs = LoadInstantID.GET_NODE_INFO_V1()["input"]["required"]
     assert inputs["identitynet"][1]["default"].endswith("InstantID_net.safetensors")
     assert inputs["file"][1]["default"] == "ip-adapter.bin"
+
+
+ADAPTERS, NETS = ["an/ip-adapter.bin"], ["identitynet.safetensors"]
+IDENTITIES, PACKS = ["anna.safetensors"], ["antelopev2", "buffalo_l"]
+LISTS = {
+    LoadAdapter: {"file": ADAPTERS},
+    InstantIDModelLoader: {"instantid_file": ADAPTERS},
+    LoadFaceAnalyzer: {"pack": PACKS},
+    LoadInstantID: {"pack": PACKS, "file": ADAPTERS, "identitynet": NETS},
+    LoadIdentity: {"file": IDENTITIES},
+    Likeness: {"recogniser": ["face_analyzer", "buffalo_l"]},
+    KeepMostAlike: {"recogniser": ["face_analyzer", "buffalo_l"]},
+}
+
+
+@pytest.mark.parametrize("node", LISTS, ids=lambda node: node.__name__)
+def test_each_list_of_files_offers_those_of_its_own_folder(registered: Path, node: Any) -> None:
+    files = {"instantid": ADAPTERS, "controlnet": NETS, "instantid_identities": IDENTITIES}
+    for folder, names in files.items():
+        for name in names:
+            path = registered / "models" / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    for name in PACKS:
+        path = registered / "models" / "insightface" / "models" / name / "any.onnx"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    inputs = node.GET_NODE_INFO_V1()["input"]["required"]
+    for name, wanted in LISTS[node].items():
+        assert inputs[name][1]["options"] == wanted, name
 
 
 @pytest.mark.parametrize(
