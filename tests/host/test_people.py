@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from faithful_instantid.instantid_core.errors import WrongInputError
@@ -23,7 +22,7 @@ from faithful_instantid.instantid_core.host.people_attention import PeopleAttent
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.mask_layout import Rectangle, View
-from faithful_instantid.instantid_core.people import People, PeopleMasks, Person, choose_faces
+from faithful_instantid.instantid_core.people import People, PeopleMasks, Person
 from faithful_instantid.instantid_core.unet_layout import SLOTS
 from faithful_instantid.instantid_core.weighting import LayerWeights, WeightCurve
 
@@ -269,22 +268,6 @@ def test_a_person_without_a_face_in_the_pose_photo_gets_a_sentence(identity: Any
         with_person(None, identity, None, None, PersonSettings("largest"))
     bypassed = with_person(people, NoIdentity("no face"), two, None, PersonSettings("largest"))
     assert bypassed is people
-
-
-def test_faces_are_dealt_left_to_right_by_size_and_by_number(identity: Any) -> None:
-    small = place(standard_face(), 1024, 1024, x=0.7, y=0.2, size=0.2).faces
-    large = place(standard_face(), 1024, 1024, x=0.3, y=0.6, size=0.5).faces
-    pose = Keypoints(1024, 1024, (small + large,))
-
-    def middle(order: str, index: int, place_in_list: int) -> float:
-        (face,) = choose_faces(pose, order, index, place_in_list).faces
-        return float(np.mean(face.box[[0, 2]])) / 1024
-
-    assert middle("left_to_right", -1, 0) == pytest.approx(0.3, abs=0.01)
-    assert middle("left_to_right", -1, 1) == pytest.approx(0.7, abs=0.01)
-    assert middle("largest", -1, 0) == pytest.approx(0.3, abs=0.01)
-    assert middle("top_to_bottom", 0, 1) == pytest.approx(0.7, abs=0.01)
-    assert middle("left_to_right", 1, 0) == pytest.approx(0.7, abs=0.01)
 
 
 def test_a_regional_prompt_carries_its_own_person(
