@@ -16,7 +16,9 @@ from faithful_instantid.instantid_core.errors import WrongInputError
 from faithful_instantid.instantid_core.fitting import Fit, place, standard_face
 from faithful_instantid.instantid_core.host import identitynet as identitynet_room
 from faithful_instantid.instantid_core.host.hints import hint_of
+from faithful_instantid.instantid_core.host.rows import Rows
 from faithful_instantid.instantid_core.keypoints import Keypoints
+from faithful_instantid.instantid_core.mask_layout import Rectangle, View
 from faithful_instantid.instantid_core.people import People, Person
 from faithful_instantid.instantid_core.regions import FaceRegion, Outline
 from faithful_instantid.instantid_core.weighting import Adding
@@ -259,6 +261,11 @@ class TestTilesOfAKnownPlace:
 
 
 class TestTilesOfAnUnknownPlace:
+    def test_they_are_taken_as_whole_pictures_of_their_own_size(self) -> None:
+        tile = Rectangle(0, 0, 9, 14)
+        rows = Rows((9, 14), roles=(0, 1, 1), frames=(4, 4, 5), view=None)
+        assert rows.known_view == View((9, 14), (tile, tile, tile), (4, 4, 5))
+
     def test_masks_are_left_out_with_one_warning(
         self,
         official: Official,
