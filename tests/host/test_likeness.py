@@ -19,7 +19,7 @@ from faithful_instantid.instantid_core.errors import (
     WrongInputError,
 )
 from faithful_instantid.instantid_core.faces import FaceAnalyzer, find_pack, open_analyzer
-from faithful_instantid.instantid_core.faces.scoring import FLATTERS
+from faithful_instantid.instantid_core.faces.scoring import FLATTERS, Scores, keep
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.nodes import folders
@@ -190,6 +190,14 @@ def test_of_many_pictures_without_a_face_the_first_eight_are_named(
     (said,) = heard.problems
     assert said.startswith(f"No face was found in {missing} of {missing} pictures ")
     assert f"(numbers from 0: 0, 1, 2, 3, 4, 5, {listed});" in said
+
+
+def test_what_is_kept_has_colours_where_a_picture_had_no_number() -> None:
+    images = torch.tensor([torch.inf, -torch.inf, torch.nan, 0.3]).repeat(2, 5, 7, 1)[..., :3]
+    images[0] = 0.25
+    made = keep(Scores([0.1, 0.7], images, "", [1, 0]), images, 2)
+    assert made.images[0, 2, 3].tolist() == [1.0, 0.0, 0.0]
+    assert made.order == [1, 0] and bool((made.images[1] == 0.25).all())
 
 
 def test_another_recogniser_judges_by_a_photo_and_does_not_flatter(
