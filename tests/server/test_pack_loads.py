@@ -23,7 +23,7 @@ LIMIT = 0.1  # seconds
 # Objects that the garbage collector counts. It goes through all of torch's, 0.28 s, after 70,000 at
 # the earliest; so it falls into the import of a quarter of that once in four starts at most.
 OBJECTS = 70_000 // 4
-TRIES = 3  # another process may take the processor away, or the collector run, meanwhile
+TRIES = 8  # another process may take the processor away, or the collector run, meanwhile
 
 # Run in a process of its own: what the pack and all its schemas import beyond ComfyUI's own.
 LOAD_AS_COMFYUI_DOES = """
