@@ -266,6 +266,22 @@ def test_our_analyzer_behaves_as_face_analysis_in_other_packs(analyzer: FaceAnal
     assert len(analyzer.get(picture, max_num=1, det_metric="max")) == 1
 
 
+def test_of_one_face_that_is_wanted_the_largest_or_the_one_near_the_middle_is_kept(
+    analyzer: FaceAnalyzer,
+) -> None:
+    # 640 x 400: the largest at the left, a smaller one in the middle, another at the right.
+    large, middle = DrawnFace(110, 130, 190, 0, 1), DrawnFace(320, 200, 150, 0, 2)
+    right = DrawnFace(560, 290, 150, 0, 3)
+    picture = picture_of([large, middle, right], 640, 400)
+    (near,) = analyzer.get(picture, max_num=1)
+    (largest,) = analyzer.get(picture, max_num=1, det_metric="max")
+    for kept, drawn in ((near, middle), (largest, large)):
+        assert np.abs(kept.kps - drawn.kps).max() < 1
+    assert {round(float(face.kps[2, 0])) for face in analyzer.get(picture, max_num=2)} == {
+        round(float(face.kps[2, 0])) for face in (middle, large)
+    }
+
+
 def test_what_others_leave_on_the_detector_changes_nothing_for_us(
     analyzer: FaceAnalyzer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

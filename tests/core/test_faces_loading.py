@@ -160,6 +160,16 @@ def test_the_signature_is_what_onnxruntime_reads(pack_files: Path) -> None:
         ]
 
 
+def test_fields_that_a_later_onnx_may_add_are_passed_over(tmp_path: Path, pack_files: Path) -> None:
+    # Field 127 with eight bytes, four bytes, a number and a text, before everything else.
+    eight, four = b"\xf9\x07" + b"\x0a" * 8, b"\xfd\x07" + b"\x0a" * 4
+    unknown = eight + four + b"\xf8\x07\x96\x01" + b"\xfa\x07\x03abc"
+    for path in pack_files.glob("*.onnx"):
+        later = tmp_path / path.name
+        later.write_bytes(unknown + path.read_bytes())
+        assert read_signature(later) == read_signature(path) is not None
+
+
 def test_a_damaged_model_file_is_named(tmp_path: Path, pack_files: Path) -> None:
     folder = tmp_path / "antelopev2"
     shutil.copytree(pack_files, folder)
@@ -345,6 +355,7 @@ def test_on_cuda_no_algorithms_are_tried_out_and_memory_is_taken_as_needed_withi
 def test_the_bound_of_memory_on_cuda_is_counted_from_weights_and_pixels() -> None:
     mib = 2**20
     empty = runtime.memory_bound(0, 0)
+    assert empty == 256 * mib
     assert runtime.memory_bound(10 * mib, 0) - empty == 20 * mib
     assert runtime.memory_bound(0, 1000) - empty == 512 * 1000
     # antelopev2's own files, at the largest input of each: within a card of 8 GB together.

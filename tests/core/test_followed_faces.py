@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -144,6 +145,10 @@ def test_missing_frames_keep_their_place(analyzer: FaceAnalyzer) -> None:
     assert set(persons(made, shown)) == {0}
     assert (made.keypoints.width, made.keypoints.height) == (WIDTH, HEIGHT)
     assert "frames 0-3, 6-10, 12-15" in made.report
+    boxes = [face.box for frame in made.keypoints.frames for face in frame]
+    sides = [((box[2] - box[0]) * (box[3] - box[1])) ** 0.5 for box in boxes]
+    (told,) = re.findall(r"about (\d+) pixels large", made.report)
+    assert min(sides) - 1 < int(told) < max(sides) + 1
 
 
 def test_somebody_else_at_the_same_place_is_another_person(analyzer: FaceAnalyzer) -> None:

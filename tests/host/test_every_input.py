@@ -26,6 +26,17 @@ FILES = {
     "InstantIDFaceAnalysis": "test_legacy_nodes",
 }
 
+# Nodes with a picture of what they made on themselves.
+SHOW = {
+    f"IID_{name}"
+    for name in (
+        *("CropFace", "DrawKeypoints", "EditKeypoints", "EncodeFace", "FaceKeypoints"),
+        *("FaceRegionMask", "FollowFace", "FrameWeights", "KeepMostAlike", "KeypointsFromPose"),
+        *("LayerWeights", "Likeness", "PasteFace", "PersonFromPhotos", "PlaceKeypoints"),
+        *("SteadyKeypoints", "TransformKeypoints", "WeightCurve"),
+    )
+}
+
 
 @pytest.fixture(scope="module")
 def world(
@@ -104,6 +115,15 @@ def test_another_value_does_what_it_does_to_the_core(
     if not kept or kept not in world.unchanged:
         world.unchanged[kept] = numbers(core, before)
     assert not same(changed, world.unchanged[kept])
+
+
+def test_nodes_show_a_picture_of_what_they_made(classes: dict[str, Any], world: World) -> None:
+    shown = set()
+    for node_id, cases in NODES.items():
+        told = classes[node_id].execute(**cases.base(world)).ui or {}
+        if (told if isinstance(told, dict) else told.as_dict()).get("images"):
+            shown.add(node_id)
+    assert shown == SHOW
 
 
 def test_loaders_pass_each_choice_on(

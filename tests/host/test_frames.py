@@ -151,6 +151,7 @@ def test_a_change_goes_from_one_to_the_other_evenly(
         wanted = mix_identities(adapter, identity, second_identity, amount)
         assert torch.equal(shown[n].face_embedding, wanted.face_embedding)
         assert torch.equal(shown[n].positive.kv, wanted.positive.kv)
+    assert made.numbers == (0, 0, 0, 1, 2, 3, 4)
     at_once = change_identity(adapter, identity, second_identity, 3, 0)
     assert [at_once.number(n) for n in range(5)] == [0, 0, 0, 1, 1]
     again = change_identity(adapter, at_once, identity, 4, 2)
