@@ -106,7 +106,8 @@ def edited(text: object, width: int, height: int, keypoints: object = None) -> K
     Where nothing was edited the keypoints pass as they are, all of their frames; where none came
     in, a standard face. An edit made on another canvas is fitted onto this one, as a photo's
     keypoints are. Landmarks go with a face that was moved, scaled and rotated; one that was changed
-    in another way has none any more, and it is said. Says which way the faces look, and where an edit was made from other keypoints.
+    in another way has none any more, and it is said. Says which way the faces look, and where an
+    edit was made from other keypoints.
     """
     edit = parse(text)
     incoming = None if keypoints is None else checked(keypoints)
@@ -138,7 +139,7 @@ def _with_landmarks(edit: Edit, incoming: Keypoints | None) -> Keypoints:
     if without:
         tell(
             f"Of the edit's face {', '.join(without)} no landmarks are known: they go with a face "
-            "that is moved, scaled and rotated only. IdentityNet for SD1.5 is shown the five points."
+            "that is only moved, scaled and rotated. IdentityNet for SD1.5 is shown five points."
         )
     return replace(here, frames=(faces,))
 

@@ -59,9 +59,9 @@ FURTHEST = 85.0  # degrees of yaw and pitch: beyond, the face looks away
 MOST_FRAMES = 4096  # that are made of one
 FLAT = 1e-3  # points this much closer to a line than they are long show no head
 LANDMARKS_NOT_TURNED = (
-    "A head is turned, and its 106 landmarks are left out: they are known on the picture alone, not "
-    "in 3D. IdentityNet for SD1.5 is shown its five points only. For landmarks of a face that looks "
-    "elsewhere take a photo that shows it so."
+    "A head is turned, and its 106 landmarks are left out: they are known on the picture, not in "
+    "3D. IdentityNet for SD1.5 is shown its five points alone. For landmarks of a face that looks "
+    "elsewhere, take a photo that shows it so."
 )
 
 

@@ -97,8 +97,8 @@ def mirrored_landmarks(landmarks: Landmarks, width: int) -> Landmarks:
 def draw_landmarks(canvas: NDArray[np.uint8], landmarks: ArrayLike, scale: float) -> None:
     """Draw a face's landmarks over what is there, as filled dots at full brightness.
 
-    canvas: (H, W, 3) uint8 RGB, which is changed. landmarks: (106, 2), x then y in its pixels; whole
-    numbers are cut off, and dots off the canvas too. scale: how much larger than RADIUS.
+    canvas: (H, W, 3) uint8 RGB, which is changed. landmarks: (106, 2), x then y in its pixels, of
+    which fractions are cut off; dots off the canvas are, too. scale: how much larger than RADIUS.
     Raises WrongInputError, MissingDependencyError without OpenCV.
     """
     cv2 = opencv("Keypoints are drawn")

@@ -1,8 +1,8 @@
 """The stand-in 2d106det: the 106 landmarks of a drawn face, read off its colours.
 
 A hand-made ONNX graph with the real one's name and signature. It gets the crop that insightface
-makes: 192 x 192 pixels, the box of the face in the middle, 128 of them large. Planes laid through red
-and green of a window in the middle tell where the face is, how large and how it is turned, and
+makes: 192 x 192 pixels, the box of the face in the middle, 128 of them large. Planes laid through
+red and green of a window in the middle tell where the face is, how large and how it is turned, and
 `drawing.LANDMARKS` are placed on it. Of what is no drawn face it takes the crop for granted: an
 upright face in the middle.
 """

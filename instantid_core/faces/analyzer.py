@@ -50,9 +50,9 @@ Embedding = NDArray[np.float32]  # (512,), raw, not normalised
 class FaceAnalyzer:
     """Finds faces and tells them apart; what a FACEANALYSIS socket carries.
 
-    `find`, `embed` and `landmarks` are this pack's. `det_model`, `models`, `get`, `prepare` and `draw_on` are
-    there for other packs, which expect insightface's FaceAnalysis: what they set on `det_model`
-    changes nothing for `find`.
+    `find`, `embed` and `landmarks` are this pack's. `det_model`, `models`, `get`, `prepare` and
+    `draw_on` are there for other packs, which expect insightface's FaceAnalysis: what they set on
+    `det_model` changes nothing for `find`.
 
     calls: how often an ONNX session ran for this analyzer. What was found in a picture is
     remembered by its content, so looking again costs no call.

@@ -34,7 +34,7 @@ def landmarks_in(model: Any, picture: Picture, box: NDArray[np.float32]) -> Land
     if made.shape != (COUNT, 2) or not bool((np.abs(made) <= checks.LARGEST).all()):
         raise WrongFileError(
             f"The face landmark model gave points of the size {checks.size_of(made.shape)}, or "
-            f"some that are not numbers or lie far off every picture; wanted {COUNT} times x and y. "
+            f"some that are no numbers or lie far off every picture; wanted {COUNT} times x and y. "
             "Put antelopev2's 2d106det.onnx (5 MB) in its place."
         )
     return made

@@ -70,9 +70,9 @@ def find_landmark_model(folder: Path) -> Path:
     found = _first(folder, "finds_landmarks") if folder.is_dir() else None
     if found is None:
         raise MissingFileError(
-            f"The face pack in {folder} has no model for 106 landmarks, which IdentityNet for SD1.5 "
-            "is shown. Put 2d106det.onnx (5 MB) of antelopev2 into that folder, beside the other "
-            "files of the pack, or switch `landmarks` off."
+            f"The face pack in {folder} has no model for 106 landmarks, which IdentityNet for "
+            "SD1.5 is shown. Put 2d106det.onnx (5 MB) of antelopev2 into that folder, beside the "
+            "other files of the pack, or switch `landmarks` off."
         )
     return found
 

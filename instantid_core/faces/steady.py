@@ -158,7 +158,7 @@ def _smoothed(seen: dict[int, FacePoints], how: Steadying) -> dict[int, FacePoin
 
 
 def _series(faces: Sequence[FacePoints]) -> Series:
-    """Return a person's faces of frames in a row as numbers; landmarks where all of them have some."""
+    """Return a person's faces of frames in a row as numbers; with landmarks if all have some."""
     marks = [face.landmarks for face in faces if face.landmarks is not None]
     rows = [np.concatenate([face.kps.ravel(), face.box]) for face in faces]
     if len(marks) == len(faces):

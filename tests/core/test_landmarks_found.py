@@ -162,7 +162,7 @@ class Strange:
     ("given", "text"),
     [
         (np.zeros((68, 3)), "gave points of the size 68 x 3"),
-        (np.full((106, 2), np.nan), "some that are not numbers"),
+        (np.full((106, 2), np.nan), "some that are no numbers"),
         (np.full((106, 2), 1e9), "lie far off every picture"),
         (RuntimeError("broken"), r"landmark model failed at a picture of 640x400 \(RuntimeError"),
     ],
