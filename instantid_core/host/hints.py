@@ -27,7 +27,6 @@ from ..keypoints import (
 from ..log import warn
 from ..people import Person, all_faces, fitted_faces
 
-
 NO_LANDMARKS = (
     "IdentityNet for SD1.5 learned from 106 landmarks of each face, and these keypoints have none: "
     "it is shown the five points alone, dimmed. Switch on `landmarks` in Face Keypoints; the face "
@@ -215,9 +214,7 @@ def resized(hint: Tensor, width: int, height: int) -> Tensor:
     return comfy.utils.common_upscale(hint, width, height, "nearest-exact", way)
 
 
-def drawn(
-    keypoints: object, width: int, height: int, mode: Fit, family: str = "SDXL"
-) -> Tensor:
+def drawn(keypoints: object, width: int, height: int, mode: Fit, family: str = "SDXL") -> Tensor:
     """Return keypoints fitted onto a canvas and drawn there: IMAGE (B,height,width,3) in 0..1.
 
     family: whose drawing, a name in DRAWINGS. Raises WrongInputError.

@@ -108,9 +108,7 @@ def person_from_photos(
     if settings.order == MOST_LIKE:
         like = identity.face_embedding.numpy()
         pick = Pick(MOST_LIKE, max(settings.index, 0), like)
-        faces, preview = find_keypoints(
-            analyzer, pose, pick, settings=look, watched=watched
-        )
+        faces, preview = find_keypoints(analyzer, pose, pick, settings=look, watched=watched)
     else:
         every, preview = find_keypoints(
             analyzer, pose, Pick(ALL_FACES), settings=look, watched=watched
