@@ -40,7 +40,7 @@ from .records import FoundFace, Search
 from .runtime import AUTO, available_providers, import_package, open_session, wanted_providers
 
 THRESHOLD = 0.5  # insightface's own
-REMEMBERED = 16384  # passes, and embeddings: some 80 MB at most, a video of 3,000 frames
+REMEMBERED = 16384  # passes, embeddings, landmarks: some 100 MB at most, a video of 3,000 frames
 OTHERS = 2  # recognisers besides its own
 CROP_PIXELS = 112 * 112  # of a recogniser's input: one aligned face
 

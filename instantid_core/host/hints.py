@@ -28,9 +28,9 @@ from ..log import warn
 from ..people import Person, all_faces, fitted_faces
 
 NO_LANDMARKS = (
-    "IdentityNet for SD1.5 learned from 106 landmarks of each face, and these keypoints have none: "
-    "it is shown the five points alone, dimmed. Switch on `landmarks` in Face Keypoints; the face "
-    "pack needs 2d106det.onnx for it."
+    "IdentityNet for SD1.5 learned from 106 landmarks of each face. Here a face has none, so of it "
+    "only the five points are drawn, dimmed. Switch on `landmarks` in Face Keypoints; the face pack "
+    "needs 2d106det.onnx for it."
 )
 
 
