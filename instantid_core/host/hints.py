@@ -29,8 +29,8 @@ from ..people import Person, all_faces, fitted_faces
 
 NO_LANDMARKS = (
     "IdentityNet for SD1.5 learned from 106 landmarks of each face. Here a face has none, so of it "
-    "only the five points are drawn, dimmed. Switch on `landmarks` in Face Keypoints; the face pack "
-    "needs 2d106det.onnx for it."
+    "only the five points are drawn, dimmed. Switch on `landmarks` in Face Keypoints; the face "
+    "pack needs 2d106det.onnx for it."
 )
 
 
