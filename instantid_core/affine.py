@@ -39,8 +39,13 @@ class Affine:
         half = np.sqrt(self.matrix[:, :2] ** 2 @ ((face.box[2:] - face.box[:2]) / 2) ** 2)
         centre = self.points(middle)
         box = np.concatenate([centre - half, centre + half])
-        kps = self.points(face.kps)
-        return replace(face, kps=kps.astype(np.float32), box=box.astype(np.float32))
+        kps, own = self.points(face.kps), face.landmarks
+        return replace(
+            face,
+            kps=kps.astype(np.float32),
+            box=box.astype(np.float32),
+            landmarks=None if own is None else self.points(own).astype(np.float32),
+        )
 
     @property
     def scale(self) -> float:
@@ -72,6 +77,22 @@ def about(
     if np.array_equal(linear, np.eye(2)):
         shift = np.round(shift)
     return Affine(np.column_stack([linear, shift]))
+
+
+def nearest_similarity(points: ArrayLike, target: ArrayLike) -> Affine:
+    """Return the map that moves, turns and scales points nearest to where they shall be.
+
+    points, target: (n, 2), x then y in pixels. Nearest by the sum of squared distances; points that
+    lie all in one place are only moved.
+    """
+    before, after = np.asarray(points, np.float64), np.asarray(target, np.float64)
+    middle, onto = before.mean(axis=0), after.mean(axis=0)
+    x, y = (before - middle).T
+    u, v = (after - onto).T
+    spread = float((x**2 + y**2).sum())
+    cos, sin = (x @ u + y @ v, x @ v - y @ u) if spread > 0 else (1.0, 0.0)
+    linear = np.array([[cos, -sin], [sin, cos]]) / (spread or 1.0)
+    return Affine(np.column_stack([linear, onto - linear @ middle]))
 
 
 def resizing(source: tuple[int, int], target: tuple[int, int]) -> Affine:

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from . import checks
+from .affine import nearest_similarity
 from .errors import WrongInputError
 from .fitting import FURTHEST, LARGEST_SIDE, Fit, fit, fit_map, standard_face
 from .head import estimate, face_of
@@ -30,6 +31,7 @@ from .log import note, tell
 
 VERSION = 1
 MOST_FACES = 100
+SAME_SHAPE = 0.03  # of a face's size: points this much off still are the same face, moved
 LONGEST = 100_000  # characters: some hundred faces, written at length
 MOST_TOLD = 4  # faces whose pose is said
 ADVICE = "Reset the editor, or write it as the help page of Edit Keypoints shows."
@@ -103,13 +105,15 @@ def edited(text: object, width: int, height: int, keypoints: object = None) -> K
 
     Where nothing was edited the keypoints pass as they are, all of their frames; where none came
     in, a standard face. An edit made on another canvas is fitted onto this one, as a photo's
-    keypoints are. Says which way the faces look, and where an edit was made from other keypoints.
+    keypoints are. Landmarks go with a face that was moved, scaled and rotated; one that was changed
+    in another way has none any more, and it is said. Says which way the faces look, and where an
+    edit was made from other keypoints.
     """
     edit = parse(text)
     incoming = None if keypoints is None else checked(keypoints)
     if edit is not None:
         _say_where_it_came_from(edit, incoming)
-        made = fit(edit.keypoints, width, height)
+        made = fit(_with_landmarks(edit, incoming), width, height)
     elif incoming is not None:
         made = incoming
     else:
@@ -120,6 +124,37 @@ def edited(text: object, width: int, height: int, keypoints: object = None) -> K
         made = standard_face(width, height)
     _say_poses(made)
     return made
+
+
+def _with_landmarks(edit: Edit, incoming: Keypoints | None) -> Keypoints:
+    """Return what was edited with the landmarks of the faces that it was made of."""
+    here = edit.keypoints
+    if incoming is None or not any(face.landmarks is not None for face in incoming.frames[0]):
+        return here
+    before: Sequence[FacePoints] = ()
+    if source_of(incoming) == edit.source:
+        before = fit(incoming, here.width, here.height).frames[0]
+    faces = tuple(_marked(face, before) for face in here.frames[0])
+    without = [str(number) for number, face in enumerate(faces) if face.landmarks is None]
+    if without:
+        tell(
+            f"Of the edit's face {', '.join(without)} no landmarks are known: they go with a face "
+            "that is only moved, scaled and rotated. IdentityNet for SD1.5 is shown five points."
+        )
+    return replace(here, frames=(faces,))
+
+
+def _marked(face: FacePoints, before: Sequence[FacePoints]) -> FacePoints:
+    """Return an edited face with the landmarks of the one it was, if it kept that one's shape."""
+    nearest = SAME_SHAPE * float(np.abs(face.kps - face.kps.mean(axis=0)).max())
+    found = face
+    for own in before:
+        way = nearest_similarity(own.kps, face.kps)
+        off = float(np.abs(way.points(own.kps) - face.kps).max())
+        if own.landmarks is not None and off <= nearest:
+            nearest = off
+            found = replace(face, landmarks=way.points(own.landmarks).astype(np.float32))
+    return found
 
 
 def for_editor(width: int, height: int, keypoints: Keypoints | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from . import checks
 from .errors import WrongInputError
 from .head import Turning, turn_all
 from .keypoints import FacePoints, Keypoints
+from .landmarks import mirrored_landmarks
 from .log import warn
 
 # Below this, a face has fewer pixels than the 112 x 112 crop the face recogniser reads, or about
@@ -202,20 +203,31 @@ def _moved(
 
     def moved(face: FacePoints) -> FacePoints:
         corners = face.box.reshape(2, 2) * scale + offset
-        return _on_canvas(face, face.kps * scale + offset, corners.reshape(4))
+        return _on_canvas(face, lambda points: points * scale + offset, corners.reshape(4))
 
     frames = tuple(tuple(moved(face) for face in frame) for frame in keypoints.frames)
     return replace(keypoints, width=width, height=height, frames=frames)
 
 
-def _on_canvas(face: FacePoints, kps: Points, box: Points) -> FacePoints:
-    """The face, moved; WrongInputError if it lies so far away that nothing can be drawn there."""
-    if not (np.abs(kps).max() <= FURTHEST and np.abs(box).max() <= FURTHEST):
+def _on_canvas(face: FacePoints, move: Callable[[Points], Points], box: Points) -> FacePoints:
+    """The face, moved; WrongInputError if it lies so far away that nothing can be drawn there.
+
+    move: what becomes of points (n, 2).
+    """
+    kps = move(face.kps)
+    landmarks = None if face.landmarks is None else move(face.landmarks)
+    moved = [points for points in (kps, box, landmarks) if points is not None]
+    if not all(np.abs(points).max() <= FURTHEST for points in moved):
         raise WrongInputError(
             f"A face lies more than {FURTHEST:,} pixels off the picture, or its points are not "
             "numbers. Move and scale it less."
         )
-    return replace(face, kps=kps.astype(np.float32), box=box.astype(np.float32))
+    return replace(
+        face,
+        kps=kps.astype(np.float32),
+        box=box.astype(np.float32),
+        landmarks=None if landmarks is None else landmarks.astype(np.float32),
+    )
 
 
 def _centred(keypoints: Keypoints, width: int, height: int, scale: float) -> Points:
@@ -255,7 +267,9 @@ def _mirrored(face: FacePoints, width: int) -> FacePoints:
     kps = face.kps[[1, 0, 2, 4, 3]] * np.array([-1, 1], np.float32) + np.array([width - 1, 0])
     left, top, right, bottom = face.box
     box = np.array([width - 1 - right, top, width - 1 - left, bottom], np.float32)
-    return replace(face, kps=kps.astype(np.float32), box=box)
+    own = face.landmarks
+    landmarks = None if own is None else mirrored_landmarks(own, width)
+    return replace(face, kps=kps.astype(np.float32), box=box, landmarks=landmarks)
 
 
 def _turned(face: FacePoints, scale: float, rotate: float, shift: Points) -> FacePoints:
@@ -266,7 +280,6 @@ def _turned(face: FacePoints, scale: float, rotate: float, shift: Points) -> Fac
     middle = (face.box[:2] + face.box[2:]) / 2
     cos, sin = math.cos(math.radians(rotate)), math.sin(math.radians(rotate))
     turn = np.array([[cos, -sin], [sin, cos]]) * scale
-    kps = (face.kps - middle) @ turn.T + middle + shift
     half = np.sqrt((turn**2) @ ((face.box[2:] - face.box[:2]) / 2) ** 2)
     box = np.concatenate([middle + shift - half, middle + shift + half])
-    return _on_canvas(face, kps, box)
+    return _on_canvas(face, lambda points: (points - middle) @ turn.T + middle + shift, box)

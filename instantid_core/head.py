@@ -17,6 +17,7 @@ picture, pitch up, roll clockwise, in this order from the outside: roll of (yaw 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -57,6 +58,11 @@ LEAN = 45.0  # degrees of pitch that eyes and a nose alone are believed
 FURTHEST = 85.0  # degrees of yaw and pitch: beyond, the face looks away
 MOST_FRAMES = 4096  # that are made of one
 FLAT = 1e-3  # points this much closer to a line than they are long show no head
+LANDMARKS_NOT_TURNED = (
+    "A head is turned, and its 106 landmarks are left out: they are known on the picture, not in "
+    "3D. IdentityNet for SD1.5 is shown its five points alone. For landmarks of a face that looks "
+    "elsewhere, take a photo that shows it so."
+)
 
 
 class Look(str, Enum):
@@ -251,7 +257,8 @@ def turn(face: FacePoints, yaw: float, pitch: float) -> FacePoints:
     """Return a face turned by degrees: yaw to the right of the picture, pitch up.
 
     It turns about the joint of skull and neck, at most to where it would look away. Its box changes
-    as that of the mean head does. 0 and 0 change nothing.
+    as that of the mean head does. Landmarks are left out: how far each lies from the picture is not
+    known. 0 and 0 change nothing.
     """
     if yaw == 0 and pitch == 0:
         return face
@@ -266,11 +273,15 @@ def turn(face: FacePoints, yaw: float, pitch: float) -> FacePoints:
     half = (face.box[2:] - face.box[:2]) / 2 * (new[2:] - new[:2]) / (old[2:] - old[:2])
     middle = (face.box[:2] + face.box[2:] + new[:2] + new[2:] - old[:2] - old[2:]) / 2
     box = np.concatenate([middle - half, middle + half])
-    return replace(face, kps=after.points.astype(np.float32), box=box.astype(np.float32))
+    kps = after.points.astype(np.float32)
+    return replace(face, kps=kps, box=box.astype(np.float32), landmarks=None)
 
 
 def turn_all(keypoints: Keypoints, turning: Turning) -> Keypoints:
-    """Return keypoints with the heads of every frame turned; nothing to turn changes nothing."""
+    """Return keypoints with the heads of every frame turned; nothing to turn changes nothing.
+
+    Says so where landmarks are left out.
+    """
     frames = keypoints.frames
     if turning.frames > 1 and len(frames) > 1:
         tell(f"{len(frames)} frames came in and stay as many; `frames` is for a single one.")
@@ -281,7 +292,14 @@ def turn_all(keypoints: Keypoints, turning: Turning) -> Keypoints:
         tuple(turn(face, *angle) for face in frame)
         for frame, angle in zip(frames, angles, strict=True)
     )
-    return replace(keypoints, frames=turned)
+    made = replace(keypoints, frames=turned)
+    if _landmark_count(made.faces) < sum(_landmark_count(frame) for frame in frames):
+        tell(LANDMARKS_NOT_TURNED)
+    return made
+
+
+def _landmark_count(faces: Sequence[FacePoints]) -> int:
+    return sum(face.landmarks is not None for face in faces)
 
 
 def look(kps: ArrayLike, where: Look) -> Matrix:

@@ -1,7 +1,8 @@
 """Five facial keypoints: what they are, and the picture IdentityNet is shown.
 
-The drawing is the one of the official repository (`draw_kps` of its pipeline). Getting keypoints
-onto another canvas is the work of `fitting`.
+The drawing is the one of the official repository (`draw_kps` of its pipeline); that of SD1.5 is
+the one of its retraining: the same dimmed, and `landmarks` over it. Getting keypoints onto another
+canvas is the work of `fitting`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .checks import kind_of, size_of
 from .errors import WrongInputError
+from .families import family_of
+from .landmarks import Landmarks, draw_landmarks
 from .libraries import opencv
 
 # RGB of left eye, right eye, nose, left and right mouth corner.
@@ -25,8 +28,24 @@ LIMB_BRIGHTNESS = 0.6
 DOT_RADIUS = 10
 STICK_HALF_WIDTH = 4
 
-# Long sides of the pictures IdentityNet was trained on and is demonstrated with.
-OFFICIAL_LONG_SIDE = (1024, 1280)
+
+@dataclass(frozen=True)
+class DrawingStyle:
+    """How keypoints are drawn for one family's IdentityNet.
+
+    long_side: least and most pixels of the pictures it was trained on and is demonstrated with; on
+    these dots and sticks have their official size. brightness: of the five points, beside the
+    official drawing. has_landmarks: whether the 106 landmarks are drawn over them.
+    """
+
+    long_side: tuple[int, int]
+    brightness: float = 1.0
+    has_landmarks: bool = False
+
+
+SDXL_DRAWING = DrawingStyle((1024, 1280))
+SD15_DRAWING = DrawingStyle((512, 768), brightness=0.6, has_landmarks=True)
+DRAWINGS = {"SDXL": SDXL_DRAWING, "SD1.5": SD15_DRAWING}
 
 NO_KEYPOINTS = (
     "There are no keypoints, so nothing says where the face is. Connect Face Keypoints or Place "
@@ -42,11 +61,14 @@ class FacePoints:
     in the picture.
     box: (4,) float32, left, top, right, bottom; the detector's face box.
     track: the number of the person it was followed as through a video; None where nobody did.
+    landmarks: (106, 2) float32, x then y, in the order of `landmarks`; None where they were not
+    asked for, or are not known any more.
     """
 
     kps: NDArray[np.float32]
     box: NDArray[np.float32]
     track: int | None = None
+    landmarks: Landmarks | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,38 +114,60 @@ def only_frames(keypoints: Keypoints, frames: Sequence[int] | None) -> Keypoints
     return replace(keypoints, frames=tuple(keypoints.frames[frame] for frame in frames), cuts=())
 
 
-def drawing_scale(width: int, height: int) -> float:
+def drawing_of(context_width: int) -> DrawingStyle:
+    """Return how keypoints are drawn for the family whose cross-attention is that wide."""
+    return DRAWINGS.get(family_of(context_width) or "", SDXL_DRAWING)
+
+
+def drawing_scale(width: int, height: int, style: DrawingStyle = SDXL_DRAWING) -> float:
     """Return how much larger than officially dots and sticks are drawn on a canvas.
 
-    1 while the long side is within the official 1024 to 1280 pixels; beyond, in proportion to the
-    long side, so that a smaller or larger picture shows the same drawing at its own size.
+    1 while the long side is within the official sizes, 1024 to 1280 pixels for SDXL; beyond, in
+    proportion to the long side, so that a smaller or larger picture shows the same drawing at its
+    own size.
     """
     long_side = max(width, height)
-    smallest, largest = OFFICIAL_LONG_SIDE
+    smallest, largest = style.long_side
     return long_side / min(max(long_side, smallest), largest)
 
 
 def draw_keypoints(
-    kps: ArrayLike, width: int, height: int, *, scale: float | None = None
+    kps: ArrayLike,
+    width: int,
+    height: int,
+    *,
+    scale: float | None = None,
+    style: DrawingStyle = SDXL_DRAWING,
+    landmarks: Sequence[Landmarks | None] = (),
 ) -> NDArray[np.uint8]:
-    """Draw faces' keypoints on black, as the official pipeline does.
+    """Draw faces' keypoints on black, as the official pipeline does, or as `style` says.
 
     kps: (5, 2) for one face or (F, 5, 2) for several, x then y in pixels of the canvas; points
     off the canvas are cut off. Of several faces the larger is drawn over the smaller.
     width, height: pixels of the canvas, which is the size of the picture to be made.
     scale: size of dots and sticks; None is `drawing_scale`, 1 what they are officially.
+    landmarks: of each face (106, 2), where they are known; drawn over all five points, and only
+    where the style has them.
     Returns (H, W, 3) uint8 RGB. Raises WrongInputError for another shape or numbers that are not
     finite, MissingDependencyError without OpenCV.
     """
     faces = _checked(kps)
     canvas = np.zeros((height, width, 3), np.uint8)
-    size = drawing_scale(width, height) if scale is None else scale
-    for face in sorted(faces, key=_extent):
-        _draw_face(canvas, face, size)
+    size = drawing_scale(width, height, style) if scale is None else scale
+    order = sorted(range(len(faces)), key=lambda number: _extent(faces[number]))
+    for number in order:
+        _draw_face(canvas, faces[number], size)
+    if style.brightness != 1.0:
+        canvas = (np.arange(256) * style.brightness).astype(np.uint8)[canvas]
+    known = landmarks if style.has_landmarks else ()
+    for number in order:
+        own = known[number] if number < len(known) else None
+        if own is not None:
+            draw_landmarks(canvas, own, size)
     return canvas
 
 
-def draw_frames(keypoints: Keypoints) -> NDArray[np.uint8]:
+def draw_frames(keypoints: Keypoints, style: DrawingStyle = SDXL_DRAWING) -> NDArray[np.uint8]:
     """Draw every frame on a canvas of the keypoints' own size: (B, H, W, 3) uint8 RGB.
 
     A frame without a face is black.
@@ -134,6 +178,8 @@ def draw_frames(keypoints: Keypoints) -> NDArray[np.uint8]:
                 np.array([face.kps for face in frame], np.float32).reshape(-1, 5, 2),
                 keypoints.width,
                 keypoints.height,
+                style=style,
+                landmarks=[face.landmarks for face in frame],
             )
             for frame in keypoints.frames
         ]

@@ -62,6 +62,18 @@ def look_inputs() -> list[io.Input]:
     ]
 
 
+def landmarks_input() -> io.Boolean.Input:
+    """Whether landmarks are found too: the same on every node that has it."""
+    return io.Boolean.Input(
+        "landmarks",
+        default=False,
+        optional=True,
+        advanced=True,
+        tooltip="Find 106 landmarks of each face, too. IdentityNet for SD1.5 is shown them; for "
+        "SDXL they change nothing. The face pack needs 2d106det.onnx of antelopev2.",
+    )
+
+
 def combine_input() -> io.Combo.Input:
     """How several become one: the same on every node that has it."""
     return io.Combo.Input(

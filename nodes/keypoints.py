@@ -17,9 +17,15 @@ from ..instantid_core.head import Turning
 from ..instantid_core.host.faces import watched
 from ..instantid_core.host.hints import drawn
 from ..instantid_core.host.on_node import told_on_node
-from ..instantid_core.keypoints import checked
+from ..instantid_core.keypoints import DRAWINGS, checked
 from . import search_words, sockets
-from .face_inputs import LIKE_TOOLTIP, look_inputs, missing_frame_input, pick_inputs
+from .face_inputs import (
+    LIKE_TOOLTIP,
+    landmarks_input,
+    look_inputs,
+    missing_frame_input,
+    pick_inputs,
+)
 from .showing import shown, shown_keypoints
 from .sliders import turning_inputs
 
@@ -75,6 +81,7 @@ class FaceKeypoints(io.ComfyNode):
                 missing_frame_input(),
                 *look_inputs(),
                 sockets.FaceEmbeds.Input("like", optional=True, tooltip=LIKE_TOOLTIP),
+                landmarks_input(),
             ],
             outputs=[
                 sockets.FaceKeypoints.Output(display_name="keypoints"),
@@ -97,13 +104,14 @@ class FaceKeypoints(io.ComfyNode):
         threshold: float = THRESHOLD,
         thorough: bool = False,
         like: Any = None,
+        landmarks: bool = False,
     ) -> io.NodeOutput:
         keypoints, preview = find_keypoints(
             as_analyzer(face_analyzer),
             image,
             make_pick(pick, index, like),
             on_missing=on_missing,
-            settings=LookSettings(threshold, thorough),
+            settings=LookSettings(threshold, thorough, landmarks),
             watched=watched,
         )
         return io.NodeOutput(keypoints, preview, ui=shown(cls, preview))
@@ -127,14 +135,26 @@ class DrawKeypoints(io.ComfyNode):
                 ),
                 *size_inputs(),
                 fit_input(),
+                io.Combo.Input(
+                    "family",
+                    options=list(DRAWINGS),
+                    default=next(iter(DRAWINGS)),
+                    optional=True,
+                    advanced=True,
+                    tooltip="Whose IdentityNet it is for. SDXL: five bright points. SD1.5: the "
+                    "five points dimmed, and the 106 landmarks that Face Keypoints finds with "
+                    "`landmarks`.",
+                ),
             ],
             outputs=[io.Image.Output(tooltip="One picture for each frame; black without a face.")],
         )
 
     @classmethod
     @told_on_node
-    def execute(cls, keypoints: Any, width: int, height: int, fit: str) -> io.NodeOutput:
-        pictures = drawn(keypoints, width, height, Fit(fit))
+    def execute(
+        cls, keypoints: Any, width: int, height: int, fit: str, family: str = "SDXL"
+    ) -> io.NodeOutput:
+        pictures = drawn(keypoints, width, height, Fit(fit), family)
         return io.NodeOutput(pictures, ui=shown(cls, pictures))
 
 

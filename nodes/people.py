@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..instantid_core.faces import as_analyzer
 from ..instantid_core.faces.pick import MOST_LIKE
+from ..instantid_core.faces.references import LookSettings
 from ..instantid_core.host.on_node import told_on_node
 from ..instantid_core.host.people import (
     PersonSettings,
@@ -20,6 +21,7 @@ from ..instantid_core.host.rows import AS_ON_MODEL
 from ..instantid_core.people import BY_PLACE, ORDERS
 from ..instantid_core.regions import Outline, Shape
 from . import search_words, sockets
+from .face_inputs import landmarks_input
 from .regions import outline_inputs
 from .showing import shown
 from .sliders import factor_input
@@ -144,6 +146,7 @@ class PersonFromPhotos(io.ComfyNode):
                 *outline_inputs(),
                 *_factor_inputs(),
                 _people_input(),
+                landmarks_input(),
             ],
             outputs=[
                 sockets.People.Output(display_name="people"),
@@ -169,11 +172,13 @@ class PersonFromPhotos(io.ComfyNode):
         weight: float,
         strength: float,
         people: Any = None,
+        landmarks: bool = False,
     ) -> io.NodeOutput:
         outline = Outline(Shape(shape), padding, feather)
         settings = PersonSettings(order, index, outline, weight, strength)
         analyzer = as_analyzer(face_analyzer)
-        made = person_from_photos(analyzer, adapter, portrait, pose, settings, people)
+        look = LookSettings(landmarks=landmarks)
+        made = person_from_photos(analyzer, adapter, portrait, pose, settings, people, look)
         return io.NodeOutput(*made, ui=shown(cls, made[1]))
 
 

@@ -28,7 +28,7 @@ from ..instantid_core.images import rgb_to_images
 from ..instantid_core.keypoints import checked
 from ..instantid_core.plots import plot_frames
 from . import search_words, sockets
-from .face_inputs import look_inputs
+from .face_inputs import landmarks_input, look_inputs
 from .showing import shown, shown_keypoints
 
 LAST_FRAME = ENDLESS - 1
@@ -116,6 +116,7 @@ class FollowFace(io.ComfyNode):
                     "to 1. Raise it where two people become one, lower it where one becomes two.",
                 ),
                 *look_inputs(),
+                landmarks_input(),
             ],
             outputs=[
                 sockets.FaceKeypoints.Output(
@@ -151,6 +152,7 @@ class FollowFace(io.ComfyNode):
         same_person: float = ONE_PERSON,
         threshold: float = THRESHOLD,
         thorough: bool = False,
+        landmarks: bool = False,
     ) -> io.NodeOutput:
         made = follow(
             as_analyzer(face_analyzer),
@@ -158,7 +160,7 @@ class FollowFace(io.ComfyNode):
             TrackChoice(track, index, make_pick(track, index, like).like),
             CutSettings.checked(cuts, cut_threshold, cut_frames),
             alike=same_person,
-            settings=LookSettings(threshold, thorough),
+            settings=LookSettings(threshold, thorough, landmarks),
             watched=watched,
         )
         listed = ", ".join(map(str, made.cuts))

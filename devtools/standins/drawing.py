@@ -22,6 +22,28 @@ POINTS = np.array(
 HALF_WIDTH, HALF_HEIGHT = 0.4, 0.5  # of the ellipse, in units of the face's height
 COLOUR_MIDDLE, COLOUR_SPAN = 128.0, 200.0  # red = middle + span * u
 PERSON_BASE, PERSON_STEP, PERSONS = 232.0, 6.0, 8  # blue + (red + green) / 2 = base + step * person
+# Of the 106 landmarks of a drawn face, part by part in insightface's order: how many, (u, v) of the
+# middle of an ellipse, and its half axes. No two lie in one place.
+LANDMARK_PARTS = (
+    (33, (0.0, 0.0), (0.38, 0.48)),  # contour
+    (10, (-0.17, -0.12), (0.07, 0.03)),  # left eye
+    (9, (-0.17, -0.22), (0.1, 0.025)),  # left brow
+    (20, (0.0, 0.27), (0.14, 0.06)),  # mouth
+    (15, (0.0, 0.03), (0.06, 0.1)),  # nose
+    (10, (0.17, -0.12), (0.07, 0.03)),  # right eye
+    (9, (0.17, -0.22), (0.1, 0.025)),  # right brow
+)
+
+
+def _landmarks() -> NDArray[np.float32]:
+    points: list[tuple[float, float]] = []
+    for count, (u, v), (across, down) in LANDMARK_PARTS:
+        turns = (2 * math.pi * n / count for n in range(count))
+        points += [(u + across * math.sin(turn), v + down * math.cos(turn)) for turn in turns]
+    return np.array(points, np.float32)
+
+
+LANDMARKS = _landmarks()  # (106, 2): (u, v)
 
 
 @dataclass(frozen=True)
@@ -40,11 +62,12 @@ class DrawnFace:
     @property
     def kps(self) -> NDArray[np.float32]:
         """(5, 2) float32, x then y in pixels; pixel centres are whole numbers."""
-        cos, sin = self._axes()
-        u, v = POINTS[:, 0], POINTS[:, 1]
-        x = self.x + self.height * (cos * u - sin * v)
-        y = self.y + self.height * (sin * u + cos * v)
-        return np.stack([x, y], axis=1).astype(np.float32)
+        return self._placed(POINTS)
+
+    @property
+    def landmarks(self) -> NDArray[np.float32]:
+        """(106, 2) float32, x then y in pixels, in the order of insightface's 2d106det."""
+        return self._placed(LANDMARKS)
 
     @property
     def box(self) -> NDArray[np.float32]:
@@ -54,6 +77,13 @@ class DrawnFace:
         half_y = self.height * math.hypot(HALF_WIDTH * sin, HALF_HEIGHT * cos)
         corners = (self.x - half_x, self.y - half_y, self.x + half_x, self.y + half_y)
         return np.array(corners, np.float32)
+
+    def _placed(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        cos, sin = self._axes()
+        u, v = points[:, 0], points[:, 1]
+        x = self.x + self.height * (cos * u - sin * v)
+        y = self.y + self.height * (sin * u + cos * v)
+        return np.stack([x, y], axis=1).astype(np.float32)
 
     def _axes(self) -> tuple[float, float]:
         radians = math.radians(self.angle)

@@ -1,9 +1,9 @@
-"""The stand-in antelopev2: a detector and a recogniser with the real names and signatures.
+"""The stand-in antelopev2: detector, recogniser and landmarks, with real names and signatures.
 
-Both are hand-made ONNX graphs. The detector reads drawn faces (see `drawing`): it fits planes to
+All are hand-made ONNX graphs. The detector reads drawn faces (see `drawing`): it fits planes to
 red and green in a window around each anchor, and the two planes tell centre, height and angle of
 the face. Where no face is drawn it looks for one real portrait (see `portrait`). The recogniser
-turns the aligned crop into 512 numbers that depend on the person.
+turns the aligned crop into 512 numbers that depend on the person. `landmarks` has the third.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import drawing
+from . import drawing, landmarks
 from .graph import Graph, Prediction
 from .portrait import Portrait
 
@@ -34,9 +34,10 @@ PERSON_VARIANCE_LIMIT = 3.0
 
 
 def make_pack(folder: Path) -> None:
-    """Write both files into `folder` (antelopev2's place)."""
+    """Write the three files into `folder` (antelopev2's place)."""
     make_detector(folder / DETECTOR)
     make_recogniser(folder / RECOGNISER)
+    landmarks.make_landmark_model(folder / landmarks.MODEL)
 
 
 def make_detector(path: Path) -> None:

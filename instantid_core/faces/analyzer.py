@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from .. import checks
 from ..errors import InstantIDError, WrongFileError, WrongInputError
 from ..images import Picture
+from ..landmarks import Landmarks
 from ..memory import refuse_shortage
-from . import as_insightface
+from . import as_insightface, landmark_model
 from .cache import Hashed, PictureKey, RecentlyUsed, content_key
 from .detection import (
     ALWAYS,
@@ -31,14 +32,15 @@ from .detection import (
     merge,
     run_pass,
 )
+from .landmark_model import landmarks_in
 from .onnx_signature import read_signature
-from .packs import FacePack
+from .packs import FacePack, find_landmark_model
 from .recognisers import check_recogniser, file_sha256
 from .records import FoundFace, Search
 from .runtime import AUTO, available_providers, import_package, open_session, wanted_providers
 
 THRESHOLD = 0.5  # insightface's own
-REMEMBERED = 16384  # passes, and embeddings: some 80 MB at most, a video of 3,000 frames
+REMEMBERED = 16384  # passes, embeddings, landmarks: some 100 MB at most, a video of 3,000 frames
 OTHERS = 2  # recognisers besides its own
 CROP_PIXELS = 112 * 112  # of a recogniser's input: one aligned face
 
@@ -48,22 +50,30 @@ Embedding = NDArray[np.float32]  # (512,), raw, not normalised
 class FaceAnalyzer:
     """Finds faces and tells them apart; what a FACEANALYSIS socket carries.
 
-    `find` and `embed` are this pack's. `det_model`, `models`, `get`, `prepare` and `draw_on` are
-    there for other packs, which expect insightface's FaceAnalysis: what they set on `det_model`
-    changes nothing for `find`.
+    `find`, `embed` and `landmarks` are this pack's. `det_model`, `models`, `get`, `prepare` and
+    `draw_on` are there for other packs, which expect insightface's FaceAnalysis: what they set on
+    `det_model` changes nothing for `find`.
 
     calls: how often an ONNX session ran for this analyzer. What was found in a picture is
     remembered by its content, so looking again costs no call.
     """
 
-    def __init__(self, detector: Any, recogniser: Any) -> None:
-        """detector: insightface's SCRFD with five points. recogniser: its ArcFaceONNX."""
+    def __init__(self, detector: Any, recogniser: Any, landmarks: Any = None) -> None:
+        """detector: insightface's SCRFD with five points. recogniser: its ArcFaceONNX.
+
+        landmarks: its Landmark with 106 points; None is opened when it is first asked for, from the
+        folder of the detector's file.
+        """
         self._detector = _on_its_own(detector)
         self._recogniser = recogniser
         self._passes: RecentlyUsed[Candidates] = RecentlyUsed(REMEMBERED)
         self._embeddings: RecentlyUsed[Embedding] = RecentlyUsed(REMEMBERED)
+        self._landmark_model: RecentlyUsed[Any] = RecentlyUsed(1)
+        self._landmarks: RecentlyUsed[Landmarks] = RecentlyUsed(REMEMBERED)
         self._others: RecentlyUsed[FaceAnalyzer] = RecentlyUsed(OTHERS)
         self.calls = 0
+        if landmarks is not None:
+            self._landmark_model.get(landmark_model.TASK, lambda: landmarks)
         self.det_model = detector
         self.models = {"detection": detector, "recognition": recogniser}
         self.det_thresh = THRESHOLD
@@ -140,6 +150,29 @@ class FaceAnalyzer:
                 return _embedding(made)
 
         return self._embeddings.get((key, kps.tobytes()), run).copy()
+
+    def landmarks(self, picture: Picture, face: FoundFace) -> Landmarks:
+        """Return the 106 landmarks of a face of the picture: (106, 2) float32, x then y in pixels.
+
+        picture: (H, W, 3) BGR bytes. Raises MissingFileError for a pack without the model for them,
+        WrongFileError for one that cannot be opened or gives something else.
+        """
+        model = self._landmark_model.get(landmark_model.TASK, self._open_landmark_model)
+        hashed, box = face.hashed, face.points.box
+        known = hashed.key if hashed is not None and hashed.is_of(picture) else None
+
+        def run() -> Landmarks:
+            self.calls += 1
+            with _told("landmark model", picture):
+                return landmarks_in(model, picture, box)
+
+        return self._landmarks.get((known or content_key(picture), box.tobytes()), run).copy()
+
+    def _open_landmark_model(self) -> Any:
+        """Open the model beside the detector's file, on what the detector runs on."""
+        path = find_landmark_model(Path(str(self._detector.model_file)).parent)
+        kind = import_package("insightface.model_zoo.landmark").Landmark
+        return _open(kind, path, self._detector.session.get_providers(), landmark_model.PIXELS)
 
     def with_recogniser(self, path: Path) -> FaceAnalyzer:
         """Return an analyzer that finds the same faces and compares them by another recogniser.
@@ -325,4 +358,4 @@ def _adopt(models: dict[str, Any]) -> FaceAnalyzer:
         signature = read_signature(path)
         if signature is not None and signature.is_recogniser:
             check_recogniser(path, file_sha256(path))
-    return FaceAnalyzer(detector, recogniser)
+    return FaceAnalyzer(detector, recogniser, models.get(landmark_model.TASK))

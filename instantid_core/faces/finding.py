@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -12,12 +12,13 @@ from torch import Tensor
 
 from ..embeddings import MEAN, combine_embeddings
 from ..images import Picture, to_images, to_pictures
-from ..keypoints import Keypoints
+from ..keypoints import FacePoints, Keypoints
 from ..log import note
 from .analyzer import FaceAnalyzer
 from .frames import fill_frames
 from .pick import ALL_FACES, Pick
 from .previews import draw_preview, largest_preview, same_size
+from .records import FoundFace
 from .references import (
     AS_USUAL,
     Choice,
@@ -122,14 +123,31 @@ def find_keypoints(
     references = named([Reference(picture, "", 1.0, wanted) for picture in pictures])
     choices = [choose_face(analyzer, one, settings) for one in watched(references)]
     chosen = [_numbers(choice, every) for choice in choices]
+    faces = [[choice.faces[n] for n in own] for choice, own in zip(choices, chosen, strict=True)]
     found = [
-        tuple(choice.faces[n].points for n in numbers)
-        for choice, numbers in zip(choices, chosen, strict=True)
+        tuple(points_of(analyzer, picture, face, settings) for face in own)
+        for picture, own in zip(_again(pictures, settings, watched), faces, strict=True)
     ]
     frames = fill_frames(found, [choice.problem for choice in choices], on_missing)
     height, width = pictures[0].shape[:2]
     note(_count_text(frames))
     return Keypoints(width, height, frames), _drawn(pictures, choices, chosen)
+
+
+def points_of(
+    analyzer: FaceAnalyzer, picture: Picture, face: FoundFace, settings: LookSettings
+) -> FacePoints:
+    """Return the points of a face of a picture, with its landmarks where they are asked for."""
+    if not settings.landmarks:
+        return face.points
+    return replace(face.points, landmarks=analyzer.landmarks(picture, face))
+
+
+def _again(
+    pictures: Sequence[Picture], settings: LookSettings, watched: Watched
+) -> Iterable[Picture]:
+    """Return the pictures; watched where they are looked at for landmarks."""
+    return watched(pictures) if settings.landmarks else pictures
 
 
 def _count_text(frames: Sequence[Sequence[object]]) -> str:

@@ -16,7 +16,7 @@ from ..libraries import opencv
 from ..log import note
 from .analyzer import Embedding, FaceAnalyzer
 from .cuts import ColourChange, Cuts, CutSettings, cuts_of
-from .finding import Counted, Watched, unwatched
+from .finding import Counted, Watched, points_of, unwatched
 from .pick import likeness
 from .records import FoundFace
 from .references import AS_USUAL, LookSettings
@@ -121,7 +121,10 @@ class _Seen:
         for picture in watched(footage):
             height, width = picture.shape[:2]
             found = analyzer.find(picture, threshold=settings.threshold, thorough=settings.thorough)
-            sightings = [Sighting(f.points, analyzer.embed(picture, f)) for f in found.faces]
+            sightings = [
+                Sighting(points_of(analyzer, picture, f, settings), analyzer.embed(picture, f))
+                for f in found.faces
+            ]
             if len(frames) % every == 0:
                 free = shelf[len(thumbnails) :]
                 for sighting, face, place in zip(sightings, found.faces, free, strict=False):

@@ -25,8 +25,8 @@ def fill_frames(
 
     frames: the faces of each frame; an empty tuple where there is none. problems: why, by frame.
     on_missing: "error" raises NoFaceError; "hold" repeats the frame before (at the start, the
-    first one with a face); "interpolate" moves points and box evenly between the frames before
-    and after; "blank" leaves the frame empty.
+    first one with a face); "interpolate" moves points, box and landmarks evenly between the frames
+    before and after; "blank" leaves the frame empty.
 
     Raises NoFaceError too where there is nothing to hold.
     """
@@ -59,4 +59,7 @@ def _filled(frames: Sequence[Frame], found: Sequence[int], number: int, way: str
 def _between(a: FacePoints, b: FacePoints, way_along: float) -> FacePoints:
     kps = a.kps + (b.kps - a.kps) * way_along
     box = a.box + (b.box - a.box) * way_along
-    return FacePoints(kps.astype(np.float32), box.astype(np.float32), a.track)
+    landmarks = None
+    if a.landmarks is not None and b.landmarks is not None:
+        landmarks = (a.landmarks + (b.landmarks - a.landmarks) * way_along).astype(np.float32)
+    return FacePoints(kps.astype(np.float32), box.astype(np.float32), a.track, landmarks)

@@ -47,6 +47,16 @@ class Signature:
             and self.outputs[0][-1:] == (512,)
         )
 
+    @property
+    def finds_landmarks(self) -> bool:
+        """2d106det: a crop of 192 x 192 around a face in, 106 times x and y out."""
+        return (
+            self._takes_pictures()
+            and self.inputs[0][2:] == (192, 192)
+            and len(self.outputs) == 1
+            and self.outputs[0][-1:] == (212,)
+        )
+
     def _fits_in_memory(self) -> bool:
         """A fixed size of the input is the size of what every picture is laid into."""
         sides = [side for side in self.inputs[0][2:] if isinstance(side, int)]

@@ -65,6 +65,18 @@ def find_recogniser(name: str, roots: Sequence[Path]) -> Path:
     return found
 
 
+def find_landmark_model(folder: Path) -> Path:
+    """Return the file of a pack's folder that finds 106 landmarks. Raises MissingFileError."""
+    found = _first(folder, "finds_landmarks") if folder.is_dir() else None
+    if found is None:
+        raise MissingFileError(
+            f"The face pack in {folder} has no model for 106 landmarks, which IdentityNet for "
+            "SD1.5 is shown. Put 2d106det.onnx (5 MB) of antelopev2 into that folder, beside the "
+            "other files of the pack, or switch `landmarks` off."
+        )
+    return found
+
+
 def _folders_with_onnx(roots: Sequence[Path]) -> Iterator[Path]:
     for root in dict.fromkeys(roots):
         for folder, inner, files in os.walk(root, followlinks=True):

@@ -79,10 +79,15 @@ def named(references: Sequence[Reference]) -> list[Reference]:
 
 @dataclass(frozen=True)
 class LookSettings:
-    """How to look: least score of a face, 0..1; whether to go through every size."""
+    """How to look.
+
+    threshold: least score of a face, 0..1. thorough: whether to go through every size. landmarks:
+    whether the 106 landmarks of a face are looked for where its keypoints are wanted.
+    """
 
     threshold: float = THRESHOLD
     thorough: bool = False
+    landmarks: bool = False
 
 
 AS_USUAL = LookSettings()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .. import checks
 from ..keypoints import FacePoints, Keypoints
 from ..libraries import scipy
-from ..log import note
+from ..log import note, tell
 from .cuts import parse_frames, shots_of
 from .frames import BLANK, HOLD, INTERPOLATE
 from .tracks import assigned, intersection_over_union
@@ -24,7 +24,13 @@ LONGEST_GAP = 12  # frames
 _DEGREE = 2  # of the parabolas that Savitzky-Golay lays through a window
 _GAIN = 80.0  # of One-Euro's cutoff, for each face size that a point moves in a frame
 
-Series = NDArray[np.float64]  # (n, 14): five points and a box, frame after frame
+SOME_WITHOUT_LANDMARKS = (
+    "The 106 landmarks of a person are left out in frames in a row of which some have none. Find "
+    "the keypoints of all frames with `landmarks` switched on."
+)
+
+# (n, 14) or (n, 226): five points, a box and, where there are some, landmarks, frame after frame.
+Series = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ def _smoothed(seen: dict[int, FacePoints], how: Steadying) -> dict[int, FacePoin
     """Smooth a run of frames, in which gaps are taken as straight, then leave or fill the gaps."""
     frames = sorted(seen)
     every = range(frames[0], frames[-1] + 1)
-    values = np.array([[*seen[n].kps.ravel(), *seen[n].box] for n in frames], np.float64)
+    values = _series([seen[n] for n in frames])
     columns: list[NDArray[np.float64]] = [np.interp(every, frames, one) for one in values.T]
     series = smooth(np.stack(columns, axis=1), how.smoothing, how.window)
     made: dict[int, FacePoints] = {}
@@ -147,14 +153,30 @@ def _smoothed(seen: dict[int, FacePoints], how: Steadying) -> dict[int, FacePoin
             if how.gaps == HOLD:
                 made[n] = made[held]
             continue
-        kps, box = row[:10].reshape(5, 2), row[10:]
-        face = seen[held]
-        made[n] = replace(face, kps=kps.astype(np.float32), box=box.astype(np.float32))
+        made[n] = _face_of(row, seen[held])
     return made
 
 
+def _series(faces: Sequence[FacePoints]) -> Series:
+    """Return a person's faces of frames in a row as numbers; with landmarks if all have some."""
+    marks = [face.landmarks for face in faces if face.landmarks is not None]
+    rows = [np.concatenate([face.kps.ravel(), face.box]) for face in faces]
+    if len(marks) == len(faces):
+        rows = [np.append(row, own) for row, own in zip(rows, marks, strict=True)]
+    elif marks:
+        tell(SOME_WITHOUT_LANDMARKS)
+    return np.array(rows, np.float64)
+
+
+def _face_of(row: NDArray[np.float64], like: FacePoints) -> FacePoints:
+    """Return the face that a row of numbers is. like: what else belongs to it."""
+    kps, box, rest = np.split(row.astype(np.float32), [10, 14])
+    landmarks = rest.reshape(-1, 2) if len(rest) else None
+    return replace(like, kps=kps.reshape(5, 2), box=box, landmarks=landmarks)
+
+
 def smooth(series: Series, smoothing: str, window: int) -> Series:
-    """Return points and boxes (n, 14) over n frames in a row, smoothed; without a lag.
+    """Return points, boxes and landmarks over n frames in a row, smoothed; without a lag.
 
     smoothing: one of SMOOTHINGS. window: frames that it looks at; as many as there are at most.
     Sources: Savitzky and Golay 1964, by SciPy; Casiez, Roussel and Vogel 2012 (One-Euro), here run

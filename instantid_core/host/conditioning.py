@@ -14,14 +14,14 @@ from ..errors import WrongInputError
 from ..fitting import Fit
 from ..frame_weights import FrameWeights, weighted_frames
 from ..identity import FrameIdentities, Identity, NoIdentity, over_frames
-from ..keypoints import Keypoints
-from ..log import note_problem, tell
+from ..keypoints import DrawingStyle, Keypoints, drawing_of
+from ..log import note_problem, tell, warn
 from ..people import People, PeopleMasks, PeopleRegion, Person, PersonRegion
 from ..weighting import LayerWeights, WeightCurve
 from . import rows
 from .control_net_check import check_control_net, warn_of_keyframes
 from .face_control import FaceControl
-from .hints import Hint, PeopleHint, hint_of
+from .hints import NO_LANDMARKS, Hint, PeopleHint, hint_of
 from .identitynet import IdentityNet
 from .on_node import current_node
 from .windows import Window
@@ -56,8 +56,9 @@ def apply_identitynet(
     positive does; None: there is none.
     control_net: the CONTROL_NET of an SDXL ControlNet file, IdentityNet's.
     identity: one person, or several, each in the part of the picture that is theirs.
-    hint: Keypoints, drawn for the picture's size and fitted as `fit` says, or an IMAGE tensor
-    (B,H,W,3) in 0..1; None for several people who bring their faces along. strength: 0 is off,
+    hint: Keypoints, drawn for the picture's size and the identity's family and fitted as `fit`
+    says, or an IMAGE tensor (B,H,W,3) in 0..1; None for several people who bring their faces along.
+    strength: 0 is off,
     0.8 the published default. start_percent, end_percent: 0..1 of the sampling. mask: (H,W) or
     (B,H,W) in 0..1 of any size, or a Region; None is the whole picture. layers, curve: factors on
     the strength, by block and over the sampling. one_by_one: evaluate IdentityNet once for each
@@ -139,6 +140,8 @@ def _attached(
     names = ("positive", "negative", "middle")
     made = [checks.conditioning(c, name) for c, name in zip(given, names, strict=False)]
     warn_of_keyframes(control_net)
+    if any(face.hint.lacks_landmarks for face, _ in controls):
+        warn(NO_LANDMARKS)
     for face, factor in controls:
         strength = how.strength * factor
         if strength != 0:
@@ -157,7 +160,8 @@ def _controls(
     if not isinstance(identity, People):
         single = over_frames(identity, "face_embeds")
         mask = None if masks.is_all(how.mask, 1.0) else how.mask
-        return [(_face_control(single, hint_of(hint, how.fit), mask, how), 1.0)]
+        shown = hint_of(hint, how.fit, _style_of(single.each[0]))
+        return [(_face_control(single, shown, mask, how), 1.0)]
     persons = identity.persons
     everybody = PeopleMasks(persons, how.fit, how.mask, how.region_curve)
     if one_by_one or len(persons) == 1:
@@ -215,7 +219,15 @@ def _hint_of_people(
     persons: tuple[Person, ...], hint: object, fit: Fit, only: int | None = None
 ) -> Hint:
     """Return the drawing of people's own faces, or the hint that was given instead."""
-    return PeopleHint(persons, fit, only) if hint is None else hint_of(hint, fit)
+    style = _style_of(persons[0].identity)
+    if hint is None:
+        return PeopleHint(persons, fit, only, style)
+    return hint_of(hint, fit, style)
+
+
+def _style_of(identity: Identity) -> DrawingStyle:
+    """How keypoints are drawn for the IdentityNet of an identity's family."""
+    return drawing_of(identity.context_width)
 
 
 class _Chain:

@@ -14,16 +14,38 @@ from torch import Tensor
 from .. import checks
 from ..errors import WrongInputError
 from ..fitting import Fit, fit, official_canvas, warn_of_small_faces
-from ..keypoints import NO_KEYPOINTS, Keypoints, checked, draw_frames, only_frames
+from ..keypoints import (
+    DRAWINGS,
+    NO_KEYPOINTS,
+    SDXL_DRAWING,
+    DrawingStyle,
+    Keypoints,
+    checked,
+    draw_frames,
+    only_frames,
+)
+from ..log import warn
 from ..people import Person, all_faces, fitted_faces
+
+NO_LANDMARKS = (
+    "IdentityNet for SD1.5 learned from 106 landmarks of each face. Here a face has none, so of it "
+    "only the five points are drawn, dimmed. Switch on `landmarks` in Face Keypoints; the face "
+    "pack needs 2d106det.onnx for it."
+)
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnHint:
-    """Keypoints, fitted onto the picture and drawn at its size."""
+    """Keypoints, fitted onto the picture and drawn at its size, as `style` says."""
 
     keypoints: Keypoints
     fit: Fit
+    style: DrawingStyle = SDXL_DRAWING
+
+    @property
+    def lacks_landmarks(self) -> bool:
+        """Whether a face has none, and they would be drawn."""
+        return _lacks_landmarks(self.keypoints, self.style)
 
     @property
     def frame_count(self) -> int:
@@ -44,7 +66,8 @@ class DrawnHint:
 
         frames: which ones, each below `frame_count`; None is all of them.
         """
-        return _picture(only_frames(self.fitted(width, height), frames)).movedim(-1, 1)
+        shown = only_frames(self.fitted(width, height), frames)
+        return _picture(shown, self.style).movedim(-1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +78,7 @@ class ImageHint:
     """
 
     original: Tensor
+    lacks_landmarks = False
 
     @property
     def frame_count(self) -> int:
@@ -76,18 +100,29 @@ class PeopleHint:
     """The faces of several people in one drawing.
 
     only: the place in the list of the one who is drawn; None is everybody. All have one fit in
-    common, so that drawings of single people match the drawing of all.
+    common, so that drawings of single people match the drawing of all. style: how they are drawn.
     """
 
     people: tuple[Person, ...]
     fit: Fit
     only: int | None = None
+    style: DrawingStyle = SDXL_DRAWING
+
+    @property
+    def _drawn(self) -> list[Keypoints]:
+        """The keypoints of those who are drawn and have some."""
+        drawn = self.people if self.only is None else self.people[self.only : self.only + 1]
+        return [person.faces for person in drawn if person.faces is not None]
 
     @property
     def frame_count(self) -> int:
         """The frames of the longest of the drawn people's videos; a shorter one starts over."""
-        drawn = self.people if self.only is None else self.people[self.only : self.only + 1]
-        return max((len(p.faces.frames) for p in drawn if p.faces is not None), default=1)
+        return max((len(faces.frames) for faces in self._drawn), default=1)
+
+    @property
+    def lacks_landmarks(self) -> bool:
+        """Whether a face has none, and they would be drawn."""
+        return any(_lacks_landmarks(faces, self.style) for faces in self._drawn)
 
     @cached_property
     def original(self) -> Tensor:
@@ -107,7 +142,12 @@ class PeopleHint:
 
         frames: which ones, each below `frame_count`; None is all of them.
         """
-        return _picture(only_frames(self.fitted(width, height), frames)).movedim(-1, 1)
+        shown = only_frames(self.fitted(width, height), frames)
+        return _picture(shown, self.style).movedim(-1, 1)
+
+
+def _lacks_landmarks(keypoints: Keypoints, style: DrawingStyle) -> bool:
+    return style.has_landmarks and any(face.landmarks is None for face in keypoints.faces)
 
 
 Hint = DrawnHint | ImageHint | PeopleHint
@@ -134,10 +174,13 @@ def checked_drawing(source: Any) -> Any:
     return source
 
 
-def hint_of(source: object, mode: Fit) -> Hint:
-    """Return the hint of Keypoints or of an IMAGE (B,H,W,3); WrongInputError for anything else."""
+def hint_of(source: object, mode: Fit, style: DrawingStyle = SDXL_DRAWING) -> Hint:
+    """Return the hint of Keypoints or of an IMAGE (B,H,W,3); WrongInputError for anything else.
+
+    style: how keypoints are drawn.
+    """
     if isinstance(source, Keypoints):
-        return DrawnHint(source, mode)
+        return DrawnHint(source, mode, style)
     if source is None:
         raise WrongInputError(NO_KEYPOINTS)
     if not isinstance(source, Tensor):
@@ -171,16 +214,24 @@ def resized(hint: Tensor, width: int, height: int) -> Tensor:
     return comfy.utils.common_upscale(hint, width, height, "nearest-exact", way)
 
 
-def drawn(keypoints: object, width: int, height: int, mode: Fit) -> Tensor:
-    """Return keypoints fitted onto a canvas and drawn there: IMAGE (B,height,width,3) in 0..1."""
-    fitted = fit(checked(keypoints), width, height, mode)
+def drawn(keypoints: object, width: int, height: int, mode: Fit, family: str = "SDXL") -> Tensor:
+    """Return keypoints fitted onto a canvas and drawn there: IMAGE (B,height,width,3) in 0..1.
+
+    family: whose drawing, a name in DRAWINGS. Raises WrongInputError.
+    """
+    if family not in DRAWINGS:
+        raise checks.unknown("family", family, DRAWINGS)
+    hint = DrawnHint(checked(keypoints), mode, DRAWINGS[family])
+    if hint.lacks_landmarks:
+        warn(NO_LANDMARKS)
+    fitted = hint.fitted(width, height)
     warn_of_small_faces(fitted)
-    return _picture(fitted)
+    return _picture(fitted, hint.style)
 
 
-def _picture(fitted: Keypoints) -> Tensor:
+def _picture(fitted: Keypoints, style: DrawingStyle) -> Tensor:
     """Keypoints on their canvas -> (B,H,W,3) float32 in 0..1."""
-    return torch.from_numpy(draw_frames(fitted)).float().div_(255.0)
+    return torch.from_numpy(draw_frames(fitted, style)).float().div_(255.0)
 
 
 def for_rows(hint: Tensor, frames: Sequence[int]) -> Tensor:

@@ -12,7 +12,7 @@ from ..errors import WrongInputError
 from ..faces import FaceAnalyzer, Pick
 from ..faces.finding import find_keypoints
 from ..faces.pick import ALL_FACES, MOST_LIKE
-from ..faces.references import references_of
+from ..faces.references import AS_USUAL, LookSettings, references_of
 from ..fitting import Fit
 from ..identity import Identity, NoIdentity, checked_identity
 from ..keypoints import NO_KEYPOINTS, Keypoints, checked
@@ -94,10 +94,12 @@ def person_from_photos(
     pose: Tensor,
     settings: PersonSettings,
     people: object = None,
+    look: LookSettings = AS_USUAL,
 ) -> tuple[People, Tensor]:
     """Return the list with the person of a portrait at a face of a pose photo, and a preview.
 
-    portrait, pose: IMAGE (B,H,W,3); several portraits are several references.
+    portrait, pose: IMAGE (B,H,W,3); several portraits are several references. look: how to look at
+    the pose photo.
     Raises NoFaceError, WrongInputError.
     """
     before = checked_people(people)
@@ -106,9 +108,11 @@ def person_from_photos(
     if settings.order == MOST_LIKE:
         like = identity.face_embedding.numpy()
         pick = Pick(MOST_LIKE, max(settings.index, 0), like)
-        faces, preview = find_keypoints(analyzer, pose, pick, watched=watched)
+        faces, preview = find_keypoints(analyzer, pose, pick, settings=look, watched=watched)
     else:
-        every, preview = find_keypoints(analyzer, pose, Pick(ALL_FACES), watched=watched)
+        every, preview = find_keypoints(
+            analyzer, pose, Pick(ALL_FACES), settings=look, watched=watched
+        )
         faces = choose_faces(every, settings.order, settings.index, len(before.persons))
     shared = _shared_face_text(before, faces)
     if shared:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from faithful_instantid.instantid_core.faces.pick import make_pick
 from faithful_instantid.instantid_core.faces.references import references_of
-from faithful_instantid.instantid_core.fitting import Fit, transform
-from faithful_instantid.instantid_core.host.hints import drawn
+from faithful_instantid.instantid_core.fitting import transform
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
     carry_person,
@@ -28,6 +27,7 @@ from .node_cores import (
     faces_of_pose,
     identities_mixed,
     identitynet_on,
+    keypoints_drawn,
     keypoints_found,
     layers_made,
     moved,
@@ -158,12 +158,18 @@ NODES: dict[str, NodeCases] = {
             "threshold": Case(0.95),
             "thorough": LOOK["thorough"],
             "like": Case(of("bob"), given(pick="most_like", like=of("ann"))),
+            "landmarks": Case(True),
         },
     ),
     "IID_DrawKeypoints": NodeCases(
         given(keypoints=of("face"), width=128, height=192, fit="crop"),
-        lambda w, **i: (drawn(i["keypoints"], i["width"], i["height"], Fit(i["fit"])),),
-        {"keypoints": Case(of("other_face")), **SIZE, "fit": Case("pad")},
+        keypoints_drawn,
+        {
+            "keypoints": Case(of("other_face")),
+            **SIZE,
+            "fit": Case("pad"),
+            "family": Case("SD1.5"),
+        },
     ),
     "IID_TransformKeypoints": NodeCases(
         given(mirror=False, move_x=0.0, move_y=0.0, scale=1.0, rotate=0.0, keypoints=of("face")),
@@ -247,6 +253,7 @@ NODES: dict[str, NodeCases] = {
             "order": Case("top_to_bottom"),
             **PERSON_CASES,
             "people": Case(of("masked_people")),
+            "landmarks": Case(True),
         },
     ),
     "IID_ConditioningPerson": NodeCases(

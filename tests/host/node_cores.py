@@ -18,6 +18,7 @@ from faithful_instantid.instantid_core.host.faces import (
     mix_identities,
     watched,
 )
+from faithful_instantid.instantid_core.host.hints import drawn
 from faithful_instantid.instantid_core.host.identitynet import IdentityNet
 from faithful_instantid.instantid_core.host.legacy import old_pack
 from faithful_instantid.instantid_core.host.people import (
@@ -41,9 +42,16 @@ def keypoints_found(world: World, **i: Any) -> Any:
         i["image"],
         make_pick(i["pick"], i["index"], i.get("like")),
         on_missing=i["on_missing"],
-        settings=LookSettings(i.get("threshold", 0.5), i.get("thorough", False)),
+        settings=LookSettings(
+            i.get("threshold", 0.5), i.get("thorough", False), i.get("landmarks", False)
+        ),
         watched=watched,
     )
+
+
+def keypoints_drawn(world: World, **i: Any) -> Any:
+    given = (i["keypoints"], i["width"], i["height"], Fit(i["fit"]))
+    return (drawn(*given, i.get("family", "SDXL")),)
 
 
 def face_encoded(world: World, **i: Any) -> Any:
@@ -115,8 +123,8 @@ def person_added(world: World, **i: Any) -> Any:
 
 def person_of_photos(world: World, **i: Any) -> Any:
     analyzer, adapter, settings = i["face_analyzer"], i["adapter"], settings_of(i)
-    people = i.get("people")
-    return person_from_photos(analyzer, adapter, i["portrait"], i["pose"], settings, people)
+    people, look = i.get("people"), LookSettings(landmarks=i.get("landmarks", False))
+    return person_from_photos(analyzer, adapter, i["portrait"], i["pose"], settings, people, look)
 
 
 def adapter_on(world: World, model: Any, face_embeds: Any, **i: Any) -> Any:

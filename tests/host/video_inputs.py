@@ -55,7 +55,9 @@ def followed(world: World, **i: Any) -> Any:
         TrackChoice(i["track"], i["index"], None if like is None else like.face_embedding.numpy()),
         CutSettings.checked(i["cuts"], i.get("cut_threshold", 0.35), i.get("cut_frames", "")),
         alike=i.get("same_person", 0.3),
-        settings=LookSettings(i.get("threshold", 0.5), i.get("thorough", False)),
+        settings=LookSettings(
+            i.get("threshold", 0.5), i.get("thorough", False), i.get("landmarks", False)
+        ),
     )
     return made.keypoints, made.preview, ", ".join(map(str, made.cuts)), made.report
 
@@ -96,6 +98,7 @@ NODES: dict[str, NodeCases] = {
             "same_person": Case(0.0, given(video=alternating)),
             "threshold": Case(0.95),
             "thorough": Case(True, given(video=of("one_small"), track="all")),
+            "landmarks": Case(True),
         },
     ),
     "IID_SteadyKeypoints": NodeCases(
