@@ -54,7 +54,7 @@ def apply_identitynet(
     positive, negative: ComfyUI's CONDITIONING; either may be empty or left out of the sampling.
     middle: a third one, an empty prompt for guidance in two scales, which gets the person as the
     positive does; None: there is none.
-    control_net: the CONTROL_NET of an SDXL ControlNet file, IdentityNet's.
+    control_net: the CONTROL_NET of IdentityNet's file, for the same base models as the identity.
     identity: one person, or several, each in the part of the picture that is theirs.
     hint: Keypoints, drawn for the picture's size and fitted as `fit` says, or an IMAGE tensor
     (B,H,W,3) in 0..1; None for several people who bring their faces along. strength: 0 is off,
@@ -132,7 +132,8 @@ def _attached(
     how: _How,
 ) -> tuple[Conditioning, ...]:
     """Chain a net for each of `controls` behind positive, negative and, if there is one, middle."""
-    check_control_net(control_net, controls[0][0].positive.shape[-1])
+    for face, _ in controls:
+        check_control_net(control_net, face.positive.shape[-1], face.family)
     if _says_why_not(_reason_for_no_effect(how)):
         return given
     sides = (rows.POSITIVE, rows.NEGATIVE, rows.POSITIVE)
@@ -189,6 +190,7 @@ def _face_control(
         curve=how.curve,
         node=current_node(),
         every=how.every,
+        family=identity.each[0].family,
     )
 
 
@@ -208,6 +210,7 @@ def _group_control(
         counts=tuple(positive.shape[1] for positive, _ in sides),
         node=current_node(),
         every=how.every,
+        family=persons[0].identity.family,
     )
 
 
