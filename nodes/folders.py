@@ -18,10 +18,10 @@ from ..instantid_core.faces import (
     find_recogniser,
     pack_names,
 )
+from ..instantid_core.halves import SUFFIXES as ADAPTER_SUFFIXES
 from ..instantid_core.log import warn
 
 ADAPTERS = "instantid"
-ADAPTER_EXTENSIONS = {".bin", ".safetensors", ".pt", ".pth", ".ckpt"}
 FACE_PACKS = "insightface"
 IDENTITIES = "instantid_identities"
 OWN_RECOGNISER = "face_analyzer"
@@ -33,7 +33,7 @@ INSTANTID_URL = "https://huggingface.co/InstantX/InstantID/resolve/main"
 
 def register() -> None:
     """Tell ComfyUI where this pack's model files live."""
-    add_folder(ADAPTERS, ADAPTER_EXTENSIONS)
+    add_folder(ADAPTERS, set(ADAPTER_SUFFIXES))
     add_folder(FACE_PACKS, {".onnx"})
     add_folder(IDENTITIES, {".safetensors"})
     for place in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
