@@ -5,8 +5,8 @@
 IMAGE_PROJ and IP_STATE are image_proj.ckpt and ip-state.ckpt; which is which is told by what is in
 them. OUT, a new .safetensors file for models/instantid, holds the tensors of the adapter alone, as
 they are: what a training left beside them is not taken. A file that is there is replaced only with
---replace. PYTHON is the one that runs ComfyUI; ComfyUI itself is not needed. No code in the files is
-run.
+--replace. PYTHON is the one that runs ComfyUI; ComfyUI itself is not needed. No code in the files
+is run.
 """
 
 from __future__ import annotations

@@ -35,11 +35,11 @@ class AdapterTerm:
     """One identity on a MODEL; never changed after it was made. Several terms add up.
 
     identity: by frame; of a picture that is one. weight: 0 is off. slot_factors: on the weight, one
-    per slot, in the order of the layout's; 0 leaves that slot alone. window: the part of the sampling in
-    which it is at work. mask: (F,H,W) float32 0..1, or a Region; None is everywhere. smooth_mask:
-    laid over the layers' grids bilinearly instead of by nearest neighbour. curve: a factor over the
-    sampling. node: where words about it are shown. adding: how its share gets to the text's.
-    frame_weights: what the mask holds of weights by frame.
+    per slot, in the order of the family's; 0 leaves that slot alone. window: the part of the
+    sampling in which it is at work. mask: (F,H,W) float32 0..1, or a Region; None is everywhere.
+    smooth_mask: laid over the layers' grids bilinearly instead of by nearest neighbour. curve: a
+    factor over the sampling. node: where words about it are shown. adding: how its share gets to
+    the text's. frame_weights: what the mask holds of weights by frame.
     """
 
     identity: FrameIdentities
@@ -105,12 +105,12 @@ def apply_adapter(
     identity: one person, or several, each in the part of the picture that is theirs.
     weight: 0 is off, 0.8 the published default. start_percent, end_percent: 0..1 of the sampling.
     mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
-    blocks: the parts of the UNet it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
-    by nearest neighbour. layers, curve: factors on the weight, by layer and over the sampling.
-    fit: how the faces of several people get onto the picture; as for IdentityNet. adding: how the
-    identity's share of a layer gets to the text's. region_curve: a factor on padding and feather
-    of several people's regions over the sampling; one person's FaceRegion has its own.
-    frame_weights: a factor on the weight, by frame.
+    blocks: the parts of the UNet it acts in. smooth_mask: lay the mask over the layers' grids
+    bilinearly, not by nearest neighbour. layers, curve: factors on the weight, by layer and over
+    the sampling. fit: how the faces of several people get onto the picture; as for IdentityNet.
+    adding: how the identity's share of a layer gets to the text's. region_curve: a factor on
+    padding and feather of several people's regions over the sampling; one person's FaceRegion has
+    its own. frame_weights: a factor on the weight, by frame.
     Applied again, identities add up. Where nothing would be done, the model is returned as it came.
     Errors: WrongModelError for a model of another family than the identity, WrongInputError.
     """

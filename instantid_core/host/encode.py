@@ -17,8 +17,9 @@ def encode_identity(
 ) -> Identity:
     """Encode a face for an adapter; computed in float32, kept on the CPU.
 
-    face_embedding: (512,) raw and not normalised, of a photo whose channels were in the order of the
-    adapter's family; (M,512) keeps M references apart, each with its own tokens. negative_embedding: of the same shape; zeros (the published method) if None.
+    face_embedding: (512,) raw and not normalised, of a photo whose channels were in the order of
+    the adapter's family; (M,512) keeps M references apart, each with its own tokens.
+    negative_embedding: of the same shape; zeros (the published method) if None.
     Errors: WrongInputError.
     """
     adapter = own_adapter(adapter)

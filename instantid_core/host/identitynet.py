@@ -218,12 +218,13 @@ class IdentityNet(comfy.controlnet.ControlNet):
 
     def _weighted(self, residuals: Residuals, factor: float) -> Residuals:
         """Multiply the residuals with the factors of step and block; 1 leaves them as they are."""
-        layers = self.face.layers
+        layers, family = self.face.layers, self.face.family
         if layers is None and factor == 1.0:
             return residuals
 
         def weighted(x: Tensor, block: int | None) -> Tensor:
-            return x * (factor * (1.0 if layers is None else layers.of_residual(block, self.face.family)))
+            own = 1.0 if layers is None else layers.of_residual(block, family)
+            return x * (factor * own)
 
         return {
             "middle": [weighted(x, None) for x in residuals["middle"]],

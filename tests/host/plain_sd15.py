@@ -198,7 +198,8 @@ class _Net:
         own = block.at("norm1").layer_norm(h)
         h = h + self._out(block.at("attn1"), *self._qkv(block.at("attn1"), own, own))
         h = h + self._cross(name, block.at("attn2"), block.at("norm2").layer_norm(h), grid)
-        hidden, gate = block.at("ff.net.0.proj").linear(block.at("norm3").layer_norm(h)).chunk(2, -1)
+        wide = block.at("ff.net.0.proj").linear(block.at("norm3").layer_norm(h))
+        hidden, gate = wide.chunk(2, dim=-1)
         h = h + block.at("ff.net.2").linear(hidden * gelu(gate))
         return w.at("proj_out").conv(h.transpose(1, 2).unflatten(2, grid)) + x
 

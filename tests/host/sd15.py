@@ -1,4 +1,4 @@
-"""A tiny SD1.5 with InstantID's three files for it, loaded as users load them; fixtures for tests."""
+"""A tiny SD1.5 with InstantID's files for it, the adapter loaded as users load it."""
 
 from __future__ import annotations
 
