@@ -56,9 +56,9 @@ class Family:
         return self._blocks("output")
 
     @cached_property
-    def control_slots(self) -> frozenset[Slot]:
+    def control_slots(self) -> set[Slot]:
         """The cross-attentions that its ControlNet has in common with the UNet."""
-        return frozenset(slot for slot in self.slots if slot[0] != "output")
+        return {slot for slot in self.slots if slot[0] != "output"}
 
     def _blocks(self, block: str) -> tuple[Block, ...]:
         return tuple(dict.fromkeys(slot[:2] for slot in self.slots if slot[0] == block))

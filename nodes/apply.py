@@ -34,8 +34,8 @@ class ApplyAdapter(io.ComfyNode):
             display_name="Apply InstantID Adapter",
             category="InstantID",
             description="Make an SDXL model draw the person: adds the identity to all 70 "
-            "cross-attention layers, with the files for SD1.5 to its 16. Use it together with Apply "
-            "IdentityNet.",
+            "cross-attention layers, with the files for SD1.5 to its 16. Use it together with "
+            "Apply IdentityNet.",
             search_aliases=search_words.of("IID_ApplyAdapter"),
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TOOLTIP),

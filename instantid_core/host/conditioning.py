@@ -180,6 +180,7 @@ def _controls(
 def _face_control(
     identity: FrameIdentities, hint: Hint, mask: masks.Mask | None, how: _How
 ) -> FaceControl:
+    family = identity.each[0].family
     return FaceControl(
         positive=torch.cat([own.positive.tokens for own in identity.each]),
         negative=torch.cat([own.negative.tokens for own in identity.each]),
@@ -190,7 +191,7 @@ def _face_control(
         curve=how.curve,
         node=current_node(),
         every=how.every,
-        family=identity.each[0].family,
+        family=family,
     )
 
 

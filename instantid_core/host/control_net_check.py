@@ -13,6 +13,7 @@ from ..families import family_of
 from ..log import warn
 from ..unet_layout import FAMILIES, SDXL, Family, family_of_control_net
 
+
 def where_from(family: Family | None) -> str:
     """Return where IdentityNet is from, for a message; None: of the first family."""
     return f"Load IdentityNet with Load ControlNet Model: {(family or SDXL).identitynet}."

@@ -59,7 +59,7 @@ class Weights:
 
 
 @dataclass
-class Share:
+class PlainPerson:
     """One person in every cross-attention: tokens (1,16,D), how strongly, where (H,W) or None.
 
     factors: on the weight, by block and number of its attention, such as `down_blocks.1.0`.
@@ -98,7 +98,7 @@ def unet(
     x: Tensor,
     timestep: float,
     text: Tensor,
-    shares: Sequence[Share] = (),
+    shares: Sequence[PlainPerson] = (),
     residuals: Sequence[Sequence[Tensor]] = (),
 ) -> Tensor:
     """Return the noise predicted, (B,4,h,w).
@@ -155,7 +155,7 @@ class _Net:
         tensors: Mapping[str, Tensor],
         timestep: float,
         text: Tensor | None,
-        shares: Sequence[Share],
+        shares: Sequence[PlainPerson],
         people: Sequence[tuple[Tensor, Tensor | None]] = (),
     ) -> None:
         self.w = Weights(tensors)

@@ -12,7 +12,7 @@ from faithful_instantid.instantid_core import host
 from faithful_instantid.tests.golden.weights import fill
 
 from . import plain_sd15
-from .plain_sd15 import Share
+from .plain_sd15 import PlainPerson
 from .predict import SIDES, conditioning, noise_of, predict
 
 TIMESTEP = 501
@@ -51,8 +51,8 @@ class World:
             self.image_proj, face if side == "positive" else torch.zeros_like(face)
         )
 
-    def share(self, side: str, seed: int = 7, **more: Any) -> Share:
-        return Share(self.tokens(side, seed), self.layers, **more)
+    def share(self, side: str, seed: int = 7, **more: Any) -> PlainPerson:
+        return PlainPerson(self.tokens(side, seed), self.layers, **more)
 
     def conditionings(self) -> list[Any]:
         return [conditioning(self.given, side) for side in SIDES]
@@ -62,7 +62,7 @@ class World:
         x = noise_of(self.given, model, TIMESTEP)
         return predict(model, *(pair or self.conditionings()), x, TIMESTEP)
 
-    def plain(self, side: str, shares: list[Share] | None = None, residuals: Any = ()) -> Any:
+    def plain(self, side: str, shares: list[PlainPerson] | None = None, residuals: Any = ()) -> Any:
         """Return what the plain SD1.5 predicts for a side."""
         x, text = self.given["in.x"], self.given[f"in.{side}"]
         return plain_sd15.unet(self.unet, x, TIMESTEP, text, shares or (), residuals)
