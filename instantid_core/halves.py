@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .checks import readable
-from .errors import InstantIDError, WrongFileError
+from .errors import MissingFileError, WrongFileError
 from .model_files import WANTED, read_tensors
 from .resampler import ResamplerSize
 from .unet_layout import SD15, file_number
@@ -98,7 +98,7 @@ def _beside(path: Path, wanted: Half) -> tuple[dict[str, dict[str, Tensor]], lis
             continue
         try:
             tensors = read_tensors(other)
-        except InstantIDError:  # none that anybody asked for
+        except (MissingFileError, WrongFileError):  # none that anybody asked for
             unread.append(other.name)
             continue
         if half_in(tensors) is wanted:
