@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 from torch import nn
@@ -32,7 +31,8 @@ class Family:
     slots: in the order of the adapter file. channel_order: of the photos that the weights learned
     faces from. levels: how often the latent is halved where the UNet has cross-attention.
     residual_levels: the same, where its ControlNet has residuals. files: the adapter's, in words.
-    identitynet: its file, in words. checkpoint: what to load, in words.
+    identitynet: its file, in words. checkpoint: what to load, in words. down_blocks, up_blocks: the
+    input and the output blocks with cross-attention, in the order of the calculation.
     """
 
     name: str
@@ -44,18 +44,14 @@ class Family:
     files: str
     identitynet: str
     checkpoint: str
+    down_blocks: tuple[Block, ...] = field(init=False)
+    up_blocks: tuple[Block, ...] = field(init=False)
 
-    @cached_property
-    def down_blocks(self) -> tuple[Block, ...]:
-        """The input blocks with cross-attention, in the order of the calculation."""
-        return self._blocks("input")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "down_blocks", self._blocks("input"))
+        object.__setattr__(self, "up_blocks", self._blocks("output"))
 
-    @cached_property
-    def up_blocks(self) -> tuple[Block, ...]:
-        """The output blocks with cross-attention, in the order of the calculation."""
-        return self._blocks("output")
-
-    @cached_property
+    @property
     def control_slots(self) -> set[Slot]:
         """The cross-attentions that its ControlNet has in common with the UNet."""
         return {slot for slot in self.slots if slot[0] != "output"}
