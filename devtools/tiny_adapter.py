@@ -8,7 +8,7 @@ import torch
 
 from ..instantid_core.adapter import AdapterModule, AdapterSize
 from ..instantid_core.resampler import ResamplerSize
-from ..instantid_core.unet_layout import SLOTS
+from ..instantid_core.unet_layout import SDXL
 
 # Makes the tensors of one part, `image_proj` or `ip_adapter`, from names and shapes.
 PartWeights = Callable[[Mapping[str, torch.Tensor], str], dict[str, torch.Tensor]]
@@ -18,7 +18,7 @@ CONTEXT_WIDTH = 64
 WIDE = (("input", 7), ("input", 8), ("output", 0), ("output", 1), ("output", 2), ("middle", 0))
 SIZE = AdapterSize(
     ResamplerSize(output_width=CONTEXT_WIDTH),
-    tuple(128 if slot[:2] in WIDE else 64 for slot in SLOTS),
+    tuple(128 if slot[:2] in WIDE else 64 for slot in SDXL.slots),
 )
 
 

@@ -11,16 +11,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .errors import WrongFileError
 from .resampler import Resampler, ResamplerSize
-from .unet_layout import file_number
+from .unet_layout import FAMILIES, Family, family_with, file_number
 
 
 @dataclass(frozen=True)
 class AdapterSize:
-    """The sizes of an adapter file: its Resampler, and C of each slot in the order of SLOTS."""
+    """The sizes of an adapter file: its Resampler, and C of each slot in the file's order."""
 
     resampler: ResamplerSize
     channels: tuple[int, ...]
+
+    @property
+    def family(self) -> Family:
+        """The base models it is for, told by its layers. Raises WrongFileError for none."""
+        family = family_with(len(self.channels))
+        if family is None:
+            raise WrongFileError(
+                f"This adapter has {len(self.channels)} layers. Wanted: "
+                + " or ".join(f"{len(one.slots)}, for {one.name}" for one in FAMILIES)
+                + ". Load one of InstantID's adapter files."
+            )
+        return family
 
 
 class AdapterModule(nn.Module):
@@ -57,7 +70,7 @@ class AdapterModule(nn.Module):
     def project(self, face_tokens: Tensor) -> Tensor:
         """face_tokens (1,N,2048) -> flat (N * 2 * sum of C,).
 
-        Slot after slot in the order of SLOTS, each first K then V, each (N,C) row-major.
+        Slot after slot in the order of the file, each first K then V, each (N,C) row-major.
         """
         parts = [linear(face_tokens).flatten() for linear in self._projections()]
         return torch.cat(parts)

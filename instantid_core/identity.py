@@ -8,6 +8,8 @@ from torch import Tensor
 
 from . import checks
 from .errors import WrongInputError
+from .images import ChannelOrder
+from .unet_layout import SDXL, Family
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +33,19 @@ class Identity:
     where M references are kept apart instead of being combined.
     negative_embedding: same shape; zeros unless noise or another identity was asked for.
     negative: shared between all identities of one adapter that have the same negative embedding.
+    family: of the base models that the adapter is for.
     """
 
     face_embedding: Tensor
     negative_embedding: Tensor
     positive: IdentitySide
     negative: IdentitySide
+    family: Family = SDXL
+
+    @property
+    def channel_order(self) -> ChannelOrder:
+        """In which order the recogniser was given the photos that the face is from."""
+        return self.family.channel_order
 
     @property
     def context_width(self) -> int:
@@ -86,6 +95,19 @@ def checked_identity(embeds: object, name: str) -> Identity:
         f"`{name}` is {checks.kind_of(embeds)}; wanted one person's identity from Encode Face, "
         "Load Identity or Mix Identities of this pack."
     )
+
+
+def refuse_other_family(identity: Identity, family: Family, name: str, other: str) -> None:
+    """Raise WrongInputError for an identity of another family: their embeddings do not compare.
+
+    name: of the input. other: what is of `family`, in words; both for the message.
+    """
+    if identity.family != family:
+        raise WrongInputError(
+            f"`{name}` is a face for {identity.family.name}, {other} is for {family.name}, and the "
+            "two look at photos in another way. Encode the photo again, with the adapter of "
+            f"{family.name}: {family.files}."
+        )
 
 
 def over_frames(embeds: object, name: str) -> FrameIdentities:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import Enum
 
 import numpy as np
 import torch
@@ -16,6 +17,22 @@ Picture = NDArray[np.uint8]  # (H, W, 3), BGR, 0..255, contiguous
 
 # Values a little above 1 come from sharpening or upscaling; 255 comes from a forgotten division.
 LARGEST_VALUE = 16.0
+
+
+class ChannelOrder(str, Enum):
+    """In which order a recogniser is given a picture's channels.
+
+    BGR is what insightface expects. RGB is for adapters that learned faces from pictures whose
+    channels nobody had turned round.
+    """
+
+    BGR = "bgr"
+    RGB = "rgb"
+
+
+def in_order(picture: Picture, order: ChannelOrder) -> Picture:
+    """Return a picture's bytes with the channels in an order; as it is where that is BGR."""
+    return picture if order is ChannelOrder.BGR else np.ascontiguousarray(picture[..., ::-1])
 
 
 def to_pictures(images: Tensor, *, truncated: bool = False) -> list[Picture]:

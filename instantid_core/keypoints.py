@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .checks import kind_of, size_of
 from .errors import WrongInputError
-from .families import family_of
 from .landmarks import Landmarks, draw_landmarks
 from .libraries import opencv
 
@@ -112,11 +111,6 @@ def only_frames(keypoints: Keypoints, frames: Sequence[int] | None) -> Keypoints
     if frames is None:
         return keypoints
     return replace(keypoints, frames=tuple(keypoints.frames[frame] for frame in frames), cuts=())
-
-
-def drawing_of(context_width: int) -> DrawingStyle:
-    """Return how keypoints are drawn for the family whose cross-attention is that wide."""
-    return DRAWINGS.get(family_of(context_width) or "", SDXL_DRAWING)
 
 
 def drawing_scale(width: int, height: int, style: DrawingStyle = SDXL_DRAWING) -> float:

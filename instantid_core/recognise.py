@@ -44,12 +44,16 @@ def what_it_is(shapes: Shapes) -> Kind | None:
         return Kind("a file without any tensor in it", "")
     if _has(shapes, "image_proj."):
         return _kind_of_adapter(shapes)
-    for recogniser in (_pulid, _lora, _controlnet, _whole_model):
+    for recogniser in (_pulid, _lora, _controlnet, _layers, _whole_model):
         kind = recogniser(shapes)
         if kind is not None:
             return kind
-    some = ", ".join(map(readable, sorted(shapes)[:3]))
-    return Kind(f"a model file of an unknown kind ({len(shapes)} tensors, such as {some})", "")
+    return Kind(f"a model file of an unknown kind ({_some(shapes)})", "")
+
+
+def _some(shapes: Shapes) -> str:
+    """Return how many tensors a file has, and the first ten keys."""
+    return f"{len(shapes)} tensors, such as {', '.join(map(readable, list(shapes)[:10]))}"
 
 
 def _has(shapes: Shapes, *prefixes: str) -> bool:
@@ -86,7 +90,7 @@ def _kind_of_adapter(shapes: Shapes) -> Kind | None:
         )
     if "image_proj.latents" in shapes and _has(shapes, "ip_adapter."):
         return None
-    return Kind(f"an image adapter of an unknown kind ({family}, {len(shapes)} tensors)", "")
+    return Kind(f"an image adapter of an unknown kind ({family}, {_some(shapes)})", "")
 
 
 def _pulid(shapes: Shapes) -> Kind | None:
@@ -108,6 +112,13 @@ def _controlnet(shapes: Shapes) -> Kind | None:
     if family == "SDXL":
         return Kind("an SDXL ControlNet (IdentityNet has this structure)", CONTROLNET_PLACE)
     return Kind(f"a ControlNet ({family})", CONTROLNET_PLACE.split(". ")[0] + ".")
+
+
+def _layers(shapes: Shapes) -> Kind | None:
+    own = {key: shape for key, shape in shapes.items() if key.endswith("_ip.weight")}
+    if not own:
+        return None
+    return Kind(f"layers of an adapter that fit neither SDXL's nor SD1.5's ({_some(own)})", "")
 
 
 def _whole_model(shapes: Shapes) -> Kind | None:

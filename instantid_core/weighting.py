@@ -9,28 +9,20 @@ from enum import Enum
 
 from . import checks
 from .errors import WrongInputError
-from .unet_layout import SLOTS, Slot
+from .unet_layout import SDXL, Block, Family, Slot
 
 # The blocks of an SDXL UNet that have cross-attention, in the order of the calculation.
-GROUPS: tuple[tuple[str, int], ...] = (
-    ("input", 4),
-    ("input", 5),
-    ("input", 7),
-    ("input", 8),
-    ("middle", 0),
-    ("output", 0),
-    ("output", 1),
-    ("output", 2),
-    ("output", 3),
-    ("output", 4),
-    ("output", 5),
-)
-_DOWN, _UP = 4, 6  # how many of them come before and after the middle
+GROUPS: tuple[Block, ...] = (*SDXL.down_blocks, ("middle", 0), *SDXL.up_blocks)
+_DOWN, _UP = len(SDXL.down_blocks), len(SDXL.up_blocks)  # before and after the middle
 
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """Factors on the weight, one for each of GROUPS; 1 leaves a group as it is."""
+    """Factors on the weight, one for each of GROUPS; 1 leaves a group as it is.
+
+    Another family's blocks share them: of its down blocks the first ones have the first factor of
+    those four, and so on; its up blocks likewise.
+    """
 
     values: tuple[float, ...]
 
@@ -55,26 +47,37 @@ class LayerWeights:
         """Return the weights written as eleven numbers with commas or spaces between."""
         return cls(tuple(_numbers(text, "layer weights")))
 
-    def of_slot(self, slot: Slot) -> float:
-        """Return the factor for a cross-attention layer of the UNet."""
-        return self.values[GROUPS.index(slot[:2])]
+    def of_slot(self, slot: Slot, family: Family = SDXL) -> float:
+        """Return the factor for a cross-attention layer of a family's UNet."""
+        block = slot[:2]
+        if block in family.down_blocks:
+            return self._down(family.down_blocks.index(block), family)
+        if block in family.up_blocks:
+            place = family.up_blocks.index(block) * _UP // len(family.up_blocks)
+            return self.values[_DOWN + 1 + place]
+        return self.values[_DOWN]
 
-    def of_residual(self, block: int | None) -> float:
+    def of_residual(self, block: int | None, family: Family = SDXL) -> float:
         """Return the factor for IdentityNet's residual of an input block; None is the middle.
 
         A block without cross-attention goes with the next one that has it.
         """
         if block is None:
             return self.values[_DOWN]
-        later = [i for i, (_, index) in enumerate(GROUPS[:_DOWN]) if index >= block]
-        return self.values[later[0] if later else _DOWN - 1]
+        later = [i for i, (_, index) in enumerate(family.down_blocks) if index >= block]
+        return self._down(later[0] if later else len(family.down_blocks) - 1, family)
+
+    def _down(self, place: int, family: Family) -> float:
+        return self.values[place * _DOWN // len(family.down_blocks)]
 
 
-def slot_weights(weight: float, layers: LayerWeights | None) -> tuple[float, ...]:
-    """Return the weight of every cross-attention layer, in the order of SLOTS."""
+def slot_weights(
+    weight: float, layers: LayerWeights | None, family: Family = SDXL
+) -> tuple[float, ...]:
+    """Return the weight of every cross-attention layer, in the order of the family's slots."""
     if layers is None:
-        return (weight,) * len(SLOTS)
-    return tuple(weight * layers.of_slot(slot) for slot in SLOTS)
+        return (weight,) * len(family.slots)
+    return tuple(weight * layers.of_slot(slot, family) for slot in family.slots)
 
 
 class Adding(str, Enum):

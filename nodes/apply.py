@@ -21,6 +21,8 @@ from .regions import outline_inputs
 from .sliders import adding_input, percent_input, strength_input, weight_input, window_inputs
 from .weighting import frame_weights_input, weighting_inputs
 
+MODEL_TOOLTIP = "An SDXL model, or SD1.5 with the files for it. It is not changed."
+
 
 class ApplyAdapter(io.ComfyNode):
     """Put an identity onto a MODEL."""
@@ -32,10 +34,11 @@ class ApplyAdapter(io.ComfyNode):
             display_name="Apply InstantID Adapter",
             category="InstantID",
             description="Make an SDXL model draw the person: adds the identity to all 70 "
-            "cross-attention layers. Use it together with Apply IdentityNet.",
+            "cross-attention layers, with the files for SD1.5 to its 16. Use it together with "
+            "Apply IdentityNet.",
             search_aliases=search_words.of("IID_ApplyAdapter"),
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
+                io.Model.Input("model", tooltip=MODEL_TOOLTIP),
                 _who_input(),
                 weight_input(
                     "How strongly the face is drawn: 0 is off, 0.8 is the published "
@@ -221,7 +224,7 @@ class Apply(io.ComfyNode):
             "the model, IdentityNet on the conditioning, both within the face.",
             search_aliases=search_words.of("IID_Apply"),
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL model. It is not changed."),
+                io.Model.Input("model", tooltip=MODEL_TOOLTIP),
                 *_conditioning_inputs(),
                 _who_input(),
                 sockets.FaceKeypoints.Input(
@@ -358,7 +361,7 @@ def _conditioning_inputs() -> list[Any]:
         io.ControlNet.Input(
             "control_net",
             tooltip="IdentityNet, from Load ControlNet Model: InstantID's own "
-            "diffusion_pytorch_model.safetensors (2.5 GB).",
+            "diffusion_pytorch_model.safetensors (2.5 GB); for SD1.5 controlnet.ckpt.",
         ),
     ]
 

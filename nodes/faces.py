@@ -147,7 +147,7 @@ class EncodeFace(io.ComfyNode):
             settings=LookSettings(threshold, thorough),
             noise=negative_noise,
             noise_seed=noise_seed,
-            negative=negative_side(negative_identity, negative_weight),
+            negative=negative_side(adapter, negative_identity, negative_weight),
         )
         picture = shown(cls, made.preview)
         return io.NodeOutput(made.identity, made.preview, made.report, ui=picture)
@@ -332,7 +332,7 @@ class MixIdentities(io.ComfyNode):
         negative_identity: Any = None,
         negative_weight: float = 0.5,
     ) -> io.NodeOutput:
-        negative = negative_side(negative_identity, negative_weight)
+        negative = negative_side(adapter, negative_identity, negative_weight)
         return io.NodeOutput(mix_identities(adapter, first, second, amount, combine, negative))
 
 

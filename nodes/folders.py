@@ -18,10 +18,10 @@ from ..instantid_core.faces import (
     find_recogniser,
     pack_names,
 )
+from ..instantid_core.halves import SUFFIXES as ADAPTER_SUFFIXES
 from ..instantid_core.log import warn
 
 ADAPTERS = "instantid"
-ADAPTER_EXTENSIONS = {".bin", ".safetensors", ".pt", ".pth"}
 FACE_PACKS = "insightface"
 IDENTITIES = "instantid_identities"
 OWN_RECOGNISER = "face_analyzer"
@@ -33,7 +33,7 @@ INSTANTID_URL = "https://huggingface.co/InstantX/InstantID/resolve/main"
 
 def register() -> None:
     """Tell ComfyUI where this pack's model files live."""
-    add_folder(ADAPTERS, ADAPTER_EXTENSIONS)
+    add_folder(ADAPTERS, set(ADAPTER_SUFFIXES))
     add_folder(FACE_PACKS, {".onnx"})
     add_folder(IDENTITIES, {".safetensors"})
     for place in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
@@ -67,8 +67,15 @@ def add_folder(name: str, extensions: set[str]) -> None:
 
 
 def adapter_files() -> list[str]:
-    """Return the names of the adapter files found, for a list to choose from."""
-    return folder_paths.get_filename_list(ADAPTERS)
+    """Return the names of the adapter files found, for a list to choose from.
+
+    Those of the adapter in two files come last: the first one is chosen where no name tells more.
+    """
+    return sorted(folder_paths.get_filename_list(ADAPTERS), key=_is_of_two)
+
+
+def _is_of_two(name: str) -> bool:
+    return name.lower().endswith(".ckpt")
 
 
 def adapter_path(name: str) -> str:
@@ -85,7 +92,8 @@ def adapter_problem(name: str | None) -> bool | str:
     return (
         f"There is no adapter file {shown(name)}. Looked in {places}; found {there}. "
         "Choose one that is "
-        f"there, or put ip-adapter.bin there: {INSTANTID_URL}/ip-adapter.bin (1.7 GB)."
+        f"there, or put ip-adapter.bin there: {INSTANTID_URL}/ip-adapter.bin (1.7 GB); for SD1.5 "
+        "image_proj.ckpt and ip-state.ckpt."
     )
 
 

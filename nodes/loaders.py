@@ -17,8 +17,8 @@ def _adapter_input() -> io.Combo.Input:
         options=folders.adapter_files(),
         default=folders.likely_adapter(),
         tooltip="The adapter file in models/instantid: ip-adapter.bin of InstantX/InstantID, or a "
-        "safetensors copy of it. Its weights are used only to encode a face and take no memory "
-        "while sampling.",
+        "safetensors copy of it. For SD1.5 image_proj.ckpt or ip-state.ckpt, the other one beside "
+        "it. Its weights are used only to encode a face and take no memory while sampling.",
     )
 
 
@@ -112,7 +112,8 @@ class LoadInstantID(io.ComfyNode):
                     options=folders.controlnet_files(),
                     default=folders.likely_identitynet(),
                     tooltip="IdentityNet in models/controlnet: ControlNetModel/"
-                    "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID.",
+                    "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID; for SD1.5 "
+                    "controlnet.ckpt.",
                 ),
                 _provider_input(),
             ],

@@ -154,10 +154,11 @@ class FollowFace(io.ComfyNode):
         thorough: bool = False,
         landmarks: bool = False,
     ) -> io.NodeOutput:
+        whom = make_pick(track, index, like)
         made = follow(
             as_analyzer(face_analyzer),
             footage_of(video),
-            TrackChoice(track, index, make_pick(track, index, like).like),
+            TrackChoice(track, index, whom.like, whom.order),
             CutSettings.checked(cuts, cut_threshold, cut_frames),
             alike=same_person,
             settings=LookSettings(threshold, thorough, landmarks),

@@ -72,7 +72,8 @@ class LayerWeightsNode(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip="Eleven factors with commas between, instead of the three: four for "
-                    "the down blocks, one for the middle, six for the up blocks. Empty: the three.",
+                    "the down blocks, one for the middle, six for the up blocks. SD1.5's blocks "
+                    "share them. Empty: the three.",
                 ),
             ],
             outputs=[

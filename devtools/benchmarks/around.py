@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from ...instantid_core.adapter import AdapterModule
-from ...instantid_core.checkpoint import canonical, measure
+from ...instantid_core.checkpoint import measure
 from ...instantid_core.host import encode_identity, load_adapter
 from ...instantid_core.host.loading import Adapter
 from ...instantid_core.identity import Identity
+from ...instantid_core.model_files import canonical
 from ..comfy_server import quick_python
 from ..full_size import files
 from ..standins import weights

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ...instantid_core.identity import Identity
-from ...instantid_core.unet_layout import SLOTS, measure_unet
+from ...instantid_core.unet_layout import measure_unet
 
 WEIGHT = 0.8
 
@@ -24,7 +24,7 @@ def apply_naively(model: Any, identity: Identity) -> Any:
     clone = model.clone()
     layout = measure_unet(model.model.diffusion_model)
     tokens = torch.cat([identity.positive.tokens, identity.negative.tokens])
-    for slot, channels in zip(SLOTS, layout.channels, strict=True):
+    for slot, channels in zip(layout.family.slots, layout.channels, strict=True):
         patch = _patch(tokens, (2, channels, layout.context_width))
         clone.set_model_attn2_replace(patch, *slot)
     return clone

@@ -20,13 +20,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from ...instantid_core.adapter import AdapterModule, AdapterSize
 from ...instantid_core.resampler import ResamplerSize
-from ...instantid_core.unet_layout import SLOTS
+from ...instantid_core.unet_layout import SDXL
 from ..tiny_adapter import CONTEXT_WIDTH, SIZE
 from ..tiny_sdxl import UNET_CONFIG
 
 HEAD_WIDTH = 32
-TRAINED = tuple(slot for slot in SLOTS if slot[2] == 0)
-CHANNELS = tuple(SIZE.channels[SLOTS.index(slot)] for slot in TRAINED)
+TRAINED = tuple(slot for slot in SDXL.slots if slot[2] == 0)
+CHANNELS = tuple(SIZE.channels[SDXL.slots.index(slot)] for slot in TRAINED)
 ADAPTER_SIZE = AdapterSize(
     ResamplerSize(width=128, depth=2, inner=128, hidden=512, output_width=CONTEXT_WIDTH), CHANNELS
 )

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ...instantid_core.adapter import AdapterModule, AdapterSize
-from ...instantid_core.unet_layout import SLOTS, file_number
+from ...instantid_core.unet_layout import SDXL, file_number
 from .. import tiny_sdxl
 from ..standins import faces, sdxl
 from ..standins.graph import Graph
@@ -109,7 +109,7 @@ def make_adapter(path: Path, trained: State) -> None:
     for position, slot in enumerate(TRAINED):
         for kind in ("to_k_ip", "to_v_ip"):
             own = trained[f"ip_adapter.{file_number(position)}.{kind}.weight"]
-            projections[f"{file_number(SLOTS.index(slot))}.{kind}.weight"] = own
+            projections[f"{file_number(SDXL.slots.index(slot))}.{kind}.weight"] = own
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = {"image_proj": part_of(trained, "image_proj."), "ip_adapter": projections}
     torch.save(parts, path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..errors import InstantIDError, WrongFileError, WrongInputError
-from ..images import Picture
+from ..images import ChannelOrder, Picture, in_order
 from ..landmarks import Landmarks
 from ..memory import refuse_shortage
 from . import as_insightface, landmark_model
@@ -134,8 +134,14 @@ class FaceAnalyzer:
 
         return self._passes.get((key, size, threshold), run)
 
-    def embed(self, picture: Picture, face: FoundFace) -> Embedding:
-        """Return the raw output of the recogniser for a face of the picture: (512,) float32."""
+    def embed(
+        self, picture: Picture, face: FoundFace, order: ChannelOrder = ChannelOrder.BGR
+    ) -> Embedding:
+        """Return the raw output of the recogniser for a face of the picture: (512,) float32.
+
+        picture: (H, W, 3) BGR bytes. order: of the channels that the recogniser is given;
+        embeddings of two orders do not compare.
+        """
         kps = face.points.kps
         hashed = face.hashed
         known = hashed.key if hashed is not None and hashed.is_of(picture) else None
@@ -146,10 +152,10 @@ class FaceAnalyzer:
             with warnings.catch_warnings(), _told("recogniser", picture):
                 # skimage's, about a method insightface calls
                 warnings.simplefilter("ignore", FutureWarning)
-                made = self._recogniser.get(picture, SimpleNamespace(kps=kps))
+                made = self._recogniser.get(in_order(picture, order), SimpleNamespace(kps=kps))
                 return _embedding(made)
 
-        return self._embeddings.get((key, kps.tobytes()), run).copy()
+        return self._embeddings.get((key, kps.tobytes(), order), run).copy()
 
     def landmarks(self, picture: Picture, face: FoundFace) -> Landmarks:
         """Return the 106 landmarks of a face of the picture: (106, 2) float32, x then y in pixels.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..embeddings import MEAN, combine_embeddings
-from ..images import Picture, to_images, to_pictures
+from ..images import ChannelOrder, Picture, to_images, to_pictures
 from ..keypoints import FacePoints, Keypoints
 from ..log import note
 from .analyzer import FaceAnalyzer
@@ -79,18 +79,21 @@ def find_person(
     on_missing: str = "error",
     settings: LookSettings = AS_USUAL,
     watched: Watched = unwatched,
+    order: ChannelOrder = ChannelOrder.BGR,
 ) -> FoundPerson:
     """Find the person in each reference and combine what the recogniser says of them.
 
     combine: one of embeddings.COMBINES. on_missing: one of references.ON_MISSING. watched: told of
-    every picture looked at.
+    every picture looked at. order: of the channels that the recogniser is given.
 
     Raises NoFaceError, WrongInputError.
     """
     references = named(checked_references(references))
     choices = [choose_face(analyzer, one, settings) for one in watched(references)]
     kept = keep_found(choices, on_missing)
-    embeddings = {n: analyzer.embed(references[n].picture, choices[n].face) for n in watched(kept)}
+    embeddings = {
+        n: analyzer.embed(references[n].picture, choices[n].face, order) for n in watched(kept)
+    }
     chosen = [() if choice.chosen is None else (choice.chosen,) for choice in choices]
     preview = _drawn([reference.picture for reference in references], choices, chosen)
     text = report(references, choices, embeddings)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import checks
 from ..errors import NoFaceError
-from ..images import Picture, to_images
+from ..images import ChannelOrder, Picture, to_images
 from ..keypoints import FacePoints, Keypoints
 from ..libraries import opencv
 from ..log import note
@@ -32,11 +32,15 @@ Footage = Counted[Picture]  # a video's frames, one by one, of one size: (H, W, 
 
 @dataclass(frozen=True)
 class TrackChoice:
-    """Whom to take: `index` counts from 0 in the order of `choice`, one of TRACK_CHOICES."""
+    """Whom to take: `index` counts from 0 in the order of `choice`, one of TRACK_CHOICES.
+
+    like: (512,), whom to be like. order: of the channels of the photos that `like` is from.
+    """
 
     choice: str = LONGEST
     index: int = 0
     like: Embedding | None = None
+    order: ChannelOrder = ChannelOrder.BGR
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +72,7 @@ def follow(
     Raises NoFaceError, WrongInputError.
     """
     checks.number(settings.threshold, "threshold")
-    seen = _Seen.of(analyzer, footage, settings, watched)
+    seen = _Seen.of(analyzer, footage, settings, watched, choice.order)
     found = cuts_of(seen.changes, cuts)
     tracks = link(seen.frames, found.frames, checks.number(alike, "same_person"))
     if not tracks:
@@ -111,8 +115,9 @@ class _Seen:
         footage: Footage,
         settings: LookSettings,
         watched: Watched,
+        order: ChannelOrder,
     ) -> _Seen:
-        """Look at every frame once."""
+        """Look at every frame once; faces are told apart with the channels in an order."""
         every = max(1, len(footage) // SHOWN_FRAMES)
         shelf = np.zeros((SHOWN_FACES, THUMBNAIL, THUMBNAIL, 3), np.uint8)
         colours, frames = ColourChange(), list[tuple[Sighting, ...]]()
@@ -122,7 +127,9 @@ class _Seen:
             height, width = picture.shape[:2]
             found = analyzer.find(picture, threshold=settings.threshold, thorough=settings.thorough)
             sightings = [
-                Sighting(points_of(analyzer, picture, f, settings), analyzer.embed(picture, f))
+                Sighting(
+                    points_of(analyzer, picture, f, settings), analyzer.embed(picture, f, order)
+                )
                 for f in found.faces
             ]
             if len(frames) % every == 0:

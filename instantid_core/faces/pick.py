@@ -11,7 +11,7 @@ from .. import checks
 from ..embeddings import mean_of_references
 from ..errors import WrongInputError
 from ..identity import checked_identity
-from ..images import Picture
+from ..images import ChannelOrder, Picture
 from .analyzer import Embedding, FaceAnalyzer
 from .records import FoundFace
 
@@ -33,11 +33,13 @@ class Pick:
     """The order faces are numbered in, and the number of the one that is meant.
 
     mode: one of PICKS. index: counted from 0. like: a face embedding (512,), for most_like.
+    order: of the channels of the photos that `like` is from.
     """
 
     mode: str = LARGEST
     index: int = 0
     like: Embedding | None = None
+    order: ChannelOrder = ChannelOrder.BGR
 
 
 LARGEST_FACE = Pick()
@@ -51,12 +53,15 @@ def make_pick(mode: str, index: int, like: object = None) -> Pick:
     """
     if like is None:
         return Pick(mode, index)
-    face = checked_identity(like, "like").face_embedding
-    return Pick(mode, index, mean_of_references(face).numpy())
+    person = checked_identity(like, "like")
+    face = mean_of_references(person.face_embedding).numpy()
+    return Pick(mode, index, face, person.channel_order)
 
 
 def likeness(a: Embedding, b: Embedding) -> float:
     """Return the cosine of two face embeddings, -1..1; one person's photos are at about 0.4 to 0.8.
+
+    Both are from photos whose channels were in one order.
 
     a, b: (512,), any length. 0 where one of them is all zeros.
     """
@@ -83,7 +88,7 @@ def rank_faces(
                 "pick is most_like, but there is no identity to be like. Connect one to `like`, "
                 "or choose another pick."
             )
-        return -likeness(analyzer.embed(picture, face), pick.like)
+        return -likeness(analyzer.embed(picture, face, pick.order), pick.like)
 
     keys: dict[str, Callable[[FoundFace], float]] = {
         LARGEST: lambda face: -face.area,

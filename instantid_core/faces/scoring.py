@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from ..embeddings import mean_of_references
 from ..errors import WrongInputError
 from ..identity import checked_identity
-from ..images import Picture, image_batch, to_images, to_pictures
+from ..images import ChannelOrder, Picture, image_batch, to_images, to_pictures
 from ..log import note, warn
 from .analyzer import Embedding, FaceAnalyzer
 from .finding import Watched, unwatched
@@ -106,14 +107,15 @@ class _Seen:
 
 
 def _seen(
-    analyzer: FaceAnalyzer, picture: Picture, person: Embedding, settings: LookSettings
+    analyzer: FaceAnalyzer, picture: Picture, person: _Person, settings: LookSettings
 ) -> _Seen:
-    reference = Reference(picture, "the picture", 1.0, Pick(MOST_LIKE, 0, person))
-    choice = choose_face(analyzer, reference, settings)
+    pick = Pick(MOST_LIKE, 0, person.face, person.order)
+    choice = choose_face(analyzer, Reference(picture, "the picture", 1.0, pick), settings)
     if choice.chosen is None:
         return _Seen(picture, None, NO_FACE)
     face = choice.face
-    return _Seen(picture, face.points.box, likeness(analyzer.embed(picture, face), person))
+    seen = analyzer.embed(picture, face, person.order)
+    return _Seen(picture, face.points.box, likeness(seen, person.face))
 
 
 def _say(seen: Sequence[_Seen]) -> None:
@@ -131,15 +133,23 @@ def _say(seen: Sequence[_Seen]) -> None:
         note(f"likeness {least:.2f} to {most:.2f}, most in picture {found[most]}")
 
 
+class _Person(NamedTuple):
+    """Whom to compare with: (512,), and the order of the channels of the photos it is from."""
+
+    face: Embedding
+    order: ChannelOrder
+
+
 def _person(
     judge: Judge, identity: object, reference: Tensor | None, settings: LookSettings
-) -> Embedding:
+) -> _Person:
     """The embedding to compare with, by the recogniser that scores."""
     if reference is not None:
         photos = named(references_of(reference, "", Pick()))
         analyzer = judge.analyzer
         faces = [(one.picture, choose_face(analyzer, one, settings).face) for one in photos]
-        return np.stack([analyzer.embed(*face) for face in faces]).mean(axis=0)
+        mean = np.stack([analyzer.embed(*face) for face in faces]).mean(axis=0)
+        return _Person(mean, ChannelOrder.BGR)
     if not judge.is_own:
         raise WrongInputError(
             "Another recogniser scores, which knows nothing of the identity's embedding. Connect a "
@@ -150,7 +160,8 @@ def _person(
             "There is nobody to compare with. Connect an identity from Encode Face, or a photo of "
             "the person to `reference`."
         )
-    return mean_of_references(checked_identity(identity, "identity").face_embedding).numpy()
+    person = checked_identity(identity, "identity")
+    return _Person(mean_of_references(person.face_embedding).numpy(), person.channel_order)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from torch import Tensor
 from ..attention import add_identity
 from ..errors import WrongInputError
 from ..masks import LaidMask
-from ..unet_layout import SLOTS
 from ..weighting import Adding
 from . import rows as row_tags
 from . import sampling
@@ -53,7 +52,7 @@ def _composed(
     terms = _open_terms(run, rows, x, run.noise_level(options.get("sigmas"), timesteps))
     replaced = options.get("patches_replace", {})
     attn2 = dict(replaced.get("attn2", {}))
-    for position, slot in enumerate(SLOTS):
+    for position, slot in enumerate(run.layout.family.slots):
         here = tuple(part for term in terms if (part := term.in_slot(position)) is not None)
         if here:
             before = attn2.get(slot, replaced.get("attn2", {}).get(slot[:2]))

@@ -24,8 +24,6 @@ from .rows import FIRST_PERSON, CarriedPerson, Rows
 if TYPE_CHECKING:
     from .adapter_terms import AdapterTerm
 
-LEVELS = (1, 2)  # how often the latent is halved where an SDXL UNet has cross-attention
-
 
 @dataclass(frozen=True, eq=False)
 class CallMask:
@@ -67,6 +65,7 @@ class AdapterRun:
         carried: people that single conditionings bring along; each is a term of its own, and gets
         nothing of the model's terms.
         """
+        self.layout = terms[0].layout
         self.terms = (*terms, *(terms[0].carried(person) for person in carried))
         self._sides = [
             _sides(term, i - len(terms), len(carried)) for i, term in enumerate(self.terms)
@@ -98,7 +97,7 @@ class AdapterRun:
         """Return K and V on `device` in `dtype`, copied there at the first call."""
         key = (device, dtype)
         if key not in self._residents:
-            self._residents[key] = Resident(self._sides, self.terms[0].layout, device, dtype)
+            self._residents[key] = Resident(self._sides, self.layout, device, dtype)
         return self._residents[key]
 
     def sides(self, rows: Rows) -> tuple[tuple[int, ...], ...]:
@@ -187,7 +186,8 @@ class AdapterRun:
             self._layouts = _layouts(self.terms, percent, self._layouts)
 
     def _laid(self, view: View, like: Tensor) -> tuple[list[CallMask | None], int]:
-        grids = list(dict.fromkeys(halved(view.latent, times) for times in LEVELS))
+        levels = self.layout.family.levels
+        grids = list(dict.fromkeys(halved(view.latent, times) for times in levels))
         distinct = dict.fromkeys(own[0] for own in self._layouts if own is not None)
         laid = {layout: layout.over(grids, view) for layout in distinct}
         boxes: list[list[LaidMask]] = []

@@ -21,7 +21,7 @@ from ..identity import FrameIdentities, Identity, NoIdentity, over_frames
 from ..log import note_problem, tell
 from ..people import People, PeopleMasks, PersonRegion
 from ..regions import FaceRegion
-from ..unet_layout import SLOTS, Slot, UNetLayout, measure_unet
+from ..unet_layout import UNetLayout, measure_unet
 from ..weighting import Adding, LayerWeights, WeightCurve, slot_weights
 from . import sampling
 from .adapter_call import predict
@@ -35,11 +35,11 @@ class AdapterTerm:
     """One identity on a MODEL; never changed after it was made. Several terms add up.
 
     identity: by frame; of a picture that is one. weight: 0 is off. slot_factors: on the weight, one
-    per slot, in the order of SLOTS; 0 leaves that slot alone. window: the part of the sampling in
-    which it is at work. mask: (F,H,W) float32 0..1, or a Region; None is everywhere. smooth_mask:
-    laid over the layers' grids bilinearly instead of by nearest neighbour. curve: a factor over the
-    sampling. node: where words about it are shown. adding: how its share gets to the text's.
-    frame_weights: what the mask holds of weights by frame.
+    per slot, in the order of the family's; 0 leaves that slot alone. window: the part of the
+    sampling in which it is at work. mask: (F,H,W) float32 0..1, or a Region; None is everywhere.
+    smooth_mask: laid over the layers' grids bilinearly instead of by nearest neighbour. curve: a
+    factor over the sampling. node: where words about it are shown. adding: how its share gets to
+    the text's. frame_weights: what the mask holds of weights by frame.
     """
 
     identity: FrameIdentities
@@ -91,7 +91,7 @@ def apply_adapter(
     start_percent: float = 0.0,
     end_percent: float = 1.0,
     mask: Tensor | masks.Region | None = None,
-    slots: Collection[Slot] = SLOTS,
+    blocks: Collection[str] = ("input", "middle", "output"),
     smooth_mask: bool = False,
     layers: LayerWeights | None = None,
     curve: WeightCurve | None = None,
@@ -105,21 +105,21 @@ def apply_adapter(
     identity: one person, or several, each in the part of the picture that is theirs.
     weight: 0 is off, 0.8 the published default. start_percent, end_percent: 0..1 of the sampling.
     mask: (H,W) or (B,H,W), 0..1, of any size, or a Region; None is the whole picture.
-    slots: the layers it acts in. smooth_mask: lay the mask over the layers' grids bilinearly, not
-    by nearest neighbour. layers, curve: factors on the weight, by layer and over the sampling.
-    fit: how the faces of several people get onto the picture; as for IdentityNet. adding: how the
-    identity's share of a layer gets to the text's. region_curve: a factor on padding and feather
-    of several people's regions over the sampling; one person's FaceRegion has its own.
-    frame_weights: a factor on the weight, by frame.
+    blocks: the parts of the UNet it acts in. smooth_mask: lay the mask over the layers' grids
+    bilinearly, not by nearest neighbour. layers, curve: factors on the weight, by layer and over
+    the sampling. fit: how the faces of several people get onto the picture; as for IdentityNet.
+    adding: how the identity's share of a layer gets to the text's. region_curve: a factor on
+    padding and feather of several people's regions over the sampling; one person's FaceRegion has
+    its own. frame_weights: a factor on the weight, by frame.
     Applied again, identities add up. Where nothing would be done, the model is returned as it came.
-    Errors: WrongModelError for anything but an SDXL base model, WrongInputError.
+    Errors: WrongModelError for a model of another family than the identity, WrongInputError.
     """
     if isinstance(identity, NoIdentity):
         note_problem(f"The InstantID adapter is not applied: {identity.reason}")
         return model
     layout = _measured(model)
     curve = checks.part(WeightCurve, curve, "weight_curve", "Weight Curve for InstantID")
-    weight, factors = checks.number(weight, "weight"), _slot_factors(layers, slots)
+    weight, factors = checks.number(weight, "weight"), _slot_factors(layout, layers, blocks)
     window = Window.checked(start_percent, end_percent)
     opening = checks.part(WeightCurve, region_curve, "region_curve", "Weight Curve for InstantID")
     frame_weights = checks.part(FrameWeights, frame_weights, "frame_weights", "Frame Weights")
@@ -142,11 +142,14 @@ def apply_adapter(
     return model
 
 
-def _slot_factors(layers: LayerWeights | None, slots: Collection[Slot]) -> tuple[float, ...]:
-    """Return the factor of each slot: 0 for those that are not among `slots`."""
+def _slot_factors(
+    layout: UNetLayout, layers: LayerWeights | None, blocks: Collection[str]
+) -> tuple[float, ...]:
+    """Return the factor of each slot: 0 for those that are not in `blocks`."""
     layers = checks.part(LayerWeights, layers, "layer_weights", "Layer Weights for InstantID")
-    factors = slot_weights(1.0, layers)
-    return tuple(f if s in slots else 0.0 for s, f in zip(SLOTS, factors, strict=True))
+    slots = layout.family.slots
+    factors = slot_weights(1.0, layers, layout.family)
+    return tuple(f if slot[0] in blocks else 0.0 for slot, f in zip(slots, factors, strict=True))
 
 
 def _one_by_one(
@@ -184,12 +187,12 @@ def _measured(model: Any) -> UNetLayout:
     if "trt" in type(unet).__name__.lower():
         raise WrongModelError(
             "The model is a TensorRT engine: its layers are compiled, and InstantID cannot act in "
-            "them. Connect the MODEL of the SDXL checkpoint it was built from, by Load Checkpoint."
+            "them. Connect the MODEL of the checkpoint it was built from, by Load Checkpoint."
         )
     if not isinstance(unet, torch.nn.Module):
         raise WrongModelError(
             f"The model is {checks.kind_of(model)}, without a diffusion model in it. "
-            "Connect the MODEL of an SDXL checkpoint."
+            "Connect the MODEL of an SDXL checkpoint, or of SD1.5 with the weights for it."
         )
     return measure_unet(unet)
 
@@ -198,6 +201,12 @@ def fitting(identity: object, layout: UNetLayout) -> FrameIdentities:
     """Return who is shown in which frame, if all of them were made for a UNet of this layout."""
     frames = over_frames(identity, "face_embeds")
     for own in frames.each:
+        if own.family != layout.family:
+            raise WrongModelError(
+                f"The face was encoded for {own.family.name}, this model is {layout.family.name}. "
+                f"Load {own.family.checkpoint}, or encode the face with the adapter for "
+                f"{layout.family.name}: {layout.family.files}."
+            )
         sizes = {side.kv.numel() for side in (own.positive, own.negative)}
         wanted = layout.kv_size(own.positive.tokens.shape[1])
         if own.context_width != layout.context_width or sizes != {wanted}:

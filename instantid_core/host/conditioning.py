@@ -14,7 +14,7 @@ from ..errors import WrongInputError
 from ..fitting import Fit
 from ..frame_weights import FrameWeights, weighted_frames
 from ..identity import FrameIdentities, Identity, NoIdentity, over_frames
-from ..keypoints import DrawingStyle, Keypoints, drawing_of
+from ..keypoints import DRAWINGS, DrawingStyle, Keypoints
 from ..log import note_problem, tell, warn
 from ..people import People, PeopleMasks, PeopleRegion, Person, PersonRegion
 from ..weighting import LayerWeights, WeightCurve
@@ -54,7 +54,7 @@ def apply_identitynet(
     positive, negative: ComfyUI's CONDITIONING; either may be empty or left out of the sampling.
     middle: a third one, an empty prompt for guidance in two scales, which gets the person as the
     positive does; None: there is none.
-    control_net: the CONTROL_NET of an SDXL ControlNet file, IdentityNet's.
+    control_net: the CONTROL_NET of IdentityNet's file, for the same base models as the identity.
     identity: one person, or several, each in the part of the picture that is theirs.
     hint: Keypoints, drawn for the picture's size and the identity's family and fitted as `fit`
     says, or an IMAGE tensor (B,H,W,3) in 0..1; None for several people who bring their faces along.
@@ -133,7 +133,8 @@ def _attached(
     how: _How,
 ) -> tuple[Conditioning, ...]:
     """Chain a net for each of `controls` behind positive, negative and, if there is one, middle."""
-    check_control_net(control_net, controls[0][0].positive.shape[-1])
+    for face, _ in controls:
+        check_control_net(control_net, face.positive.shape[-1], face.family)
     if _says_why_not(_reason_for_no_effect(how)):
         return given
     sides = (rows.POSITIVE, rows.NEGATIVE, rows.POSITIVE)
@@ -183,6 +184,7 @@ def _controls(
 def _face_control(
     identity: FrameIdentities, hint: Hint, mask: masks.Mask | None, how: _How
 ) -> FaceControl:
+    family = identity.each[0].family
     return FaceControl(
         positive=torch.cat([own.positive.tokens for own in identity.each]),
         negative=torch.cat([own.negative.tokens for own in identity.each]),
@@ -193,6 +195,7 @@ def _face_control(
         curve=how.curve,
         node=current_node(),
         every=how.every,
+        family=family,
     )
 
 
@@ -212,6 +215,7 @@ def _group_control(
         counts=tuple(positive.shape[1] for positive, _ in sides),
         node=current_node(),
         every=how.every,
+        family=persons[0].identity.family,
     )
 
 
@@ -227,7 +231,7 @@ def _hint_of_people(
 
 def _style_of(identity: Identity) -> DrawingStyle:
     """How keypoints are drawn for the IdentityNet of an identity's family."""
-    return drawing_of(identity.context_width)
+    return DRAWINGS[identity.family.name]
 
 
 class _Chain:

@@ -1,4 +1,4 @@
-"""Run an SDXL ControlNet's blocks ourselves, so that its hint is encoded once and options get in.
+"""Run a ControlNet's blocks ourselves, so that its hint is encoded once and options get in.
 
 ComfyUI's own ControlNet encodes the hint anew at every step and hands its transformer blocks no
 options. The order of operations is its own (`comfy.cldm.cldm.ControlNet.forward`), bit for bit.
@@ -23,19 +23,22 @@ def run_blocks(
     guided_hint: Tensor,
     timesteps: Tensor,
     context: Tensor,
-    y: Tensor,
+    y: Tensor | None,
     transformer_options: dict[str, Any] | None = None,
 ) -> dict[str, list[Tensor]]:
     """Return the residuals of one call, as ComfyUI's ControlNet does: lists `output`, `middle`.
 
     x: (B,4,h,w) scaled latents. guided_hint: (B or 1,C,h,w), see `encode_hint`. timesteps: (B,).
-    context: (B,N,D) tokens. y: (B,V) pooled text and sizes. transformer_options: what attention
-    blocks shall know, `patches_replace` for instance, with slots ("input", id, index) and
-    ("middle", 0, index); a dict of the caller's own, which is written to.
+    context: (B,N,D) tokens. y: (B,V) pooled text and sizes; None for a net that reads none.
+    transformer_options: what attention blocks shall know, `patches_replace` for instance, with
+    slots ("input", id, index) and ("middle", 0, index); a dict of the caller's own, which is
+    written to.
     """
     options = {} if transformer_options is None else transformer_options
     embedded = timestep_embedding(timesteps, control_model.model_channels, repeat_only=False)
-    emb = control_model.time_embed(embedded.to(x.dtype)) + control_model.label_emb(y)
+    emb = control_model.time_embed(embedded.to(x.dtype))
+    if y is not None:
+        emb = emb + control_model.label_emb(y)
     h = x
     output: list[Tensor] = []
     for index, block in enumerate(control_model.input_blocks):

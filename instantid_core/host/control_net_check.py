@@ -11,15 +11,21 @@ from .. import checks
 from ..errors import WrongModelError
 from ..families import family_of
 from ..log import warn
-
-WHERE_FROM = (
-    "Load IdentityNet with Load ControlNet Model: ControlNetModel/"
-    "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID on Hugging Face."
-)
+from ..unet_layout import FAMILIES, SDXL, Family, family_of_control_net
 
 
-def check_control_net(control_net: Any, wanted: int) -> None:
-    """Raise WrongModelError unless this is a ControlNet of IdentityNet's structure."""
+def where_from(family: Family | None) -> str:
+    """Return where IdentityNet is from, for a message; None: of the first family."""
+    return f"Load IdentityNet with Load ControlNet Model: {(family or SDXL).identitynet}."
+
+
+def check_control_net(control_net: Any, wanted: int, family: Family | None = None) -> None:
+    """Raise WrongModelError unless this is a ControlNet of IdentityNet's structure.
+
+    wanted: the width of the face tokens. family: of the base models that the face is for; None
+    where nobody knows.
+    """
+    source = where_from(family)
     network: Any = getattr(control_net, "control_model", None)
     if not isinstance(control_net, comfy.controlnet.ControlNet) or not isinstance(
         network, comfy.cldm.cldm.ControlNet
@@ -27,19 +33,28 @@ def check_control_net(control_net: Any, wanted: int) -> None:
         inside = "" if network is None else " with a network of another build"
         raise WrongModelError(
             f"This CONTROL_NET is {checks.kind_of(control_net)}{inside}; IdentityNet is a full "
-            f"SDXL ControlNet, no T2I adapter, control LoRA or net for Flux or SD3. {WHERE_FROM}"
+            f"{_names()} ControlNet, no T2I adapter, control LoRA or net for Flux or SD3. {source}"
         )
     if network.control_add_embedding is not None:
         raise WrongModelError(
             "This CONTROL_NET is a union ControlNet with several control types; IdentityNet has "
-            f"none. {WHERE_FROM}"
+            f"none. {source}"
         )
     found = _context_width(network)
     if found != wanted:
         raise WrongModelError(
             f"This ControlNet's cross-attention is {found} wide ({_family(found)}), the face "
-            f"tokens are {wanted} wide ({_family(wanted)}). {WHERE_FROM}"
+            f"tokens are {wanted} wide ({_family(wanted)}). {source}"
         )
+    own = family_of_control_net(network)
+    if own is not None and family is not None and own != family:
+        raise WrongModelError(
+            f"This ControlNet is for {own.name}, the face is for {family.name}. {source}"
+        )
+
+
+def _names() -> str:
+    return " or ".join(family.name for family in FAMILIES)
 
 
 def _context_width(network: Any) -> int:

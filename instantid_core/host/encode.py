@@ -17,11 +17,12 @@ def encode_identity(
 ) -> Identity:
     """Encode a face for an adapter; computed in float32, kept on the CPU.
 
-    face_embedding: (512,) raw and not normalised; (M,512) keeps M references apart, each with
-    its own tokens. negative_embedding: of the same shape; zeros (the published method) if None.
+    face_embedding: (512,) raw and not normalised, of a photo whose channels were in the order of
+    the adapter's family; (M,512) keeps M references apart, each with its own tokens.
+    negative_embedding: of the same shape; zeros (the published method) if None.
     Errors: WrongInputError.
     """
-    adapter = _own_adapter(adapter)
+    adapter = own_adapter(adapter)
     face = _checked(face_embedding, adapter.embedding_width, "face embedding")
     with torch.no_grad():
         if negative_embedding is None:
@@ -31,10 +32,12 @@ def encode_identity(
             negative = _checked(negative_embedding, adapter.embedding_width, "negative embedding")
             _check_same_shape(face, negative)
             negative_side = _encode_side(adapter, negative)
-        return Identity(face, negative, _encode_side(adapter, face), negative_side)
+        positive_side = _encode_side(adapter, face)
+        return Identity(face, negative, positive_side, negative_side, adapter.family)
 
 
-def _own_adapter(adapter: object) -> Adapter:
+def own_adapter(adapter: object) -> Adapter:
+    """Return what a socket brought, if it is an adapter. Raises WrongInputError."""
     if not isinstance(adapter, Adapter):
         raise WrongInputError(
             f"The adapter is {kind_of(adapter)}, none of this pack. Connect this pack's Load "
@@ -59,8 +62,7 @@ def _encode_side(adapter: Adapter, embedding: Tensor) -> IdentitySide:
     if not (bool(side.tokens.isfinite().all()) and bool(side.kv.isfinite().all())):
         raise WrongFileError(
             "The adapter turns this face into values that are not numbers (NaN or infinity): its "
-            "file is damaged, or the face embedding is. Download ip-adapter.bin of "
-            "InstantX/InstantID again."
+            f"file is damaged, or the face embedding is. Download {adapter.family.files} again."
         )
     return side
 

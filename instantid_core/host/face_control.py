@@ -10,6 +10,7 @@ from torch import Tensor
 from .. import masks
 from ..identity import FrameIdentities
 from ..people import PeopleMasks
+from ..unet_layout import SDXL, Family
 from ..weighting import LayerWeights, WeightCurve
 from . import rows as row_tags
 from .hints import Hint
@@ -27,7 +28,7 @@ class FaceControl:
     is everywhere. layers, curve: factors on the strength, by block and over the sampling.
     people: where each of several people is; their cells attend to their own tokens only. counts:
     how many tokens each has. node: where words about it are shown. every: at every how many noise
-    levels it is evaluated.
+    levels it is evaluated. family: of the base models that the tokens are for.
     """
 
     positive: Tensor
@@ -41,6 +42,7 @@ class FaceControl:
     node: NodeText | None = None
     every: int = 1
     identities: FrameIdentities | None = None
+    family: Family = SDXL
 
     @property
     def changes(self) -> bool:

@@ -24,10 +24,11 @@ from ..identity import (
     NoIdentity,
     checked_identity,
     over_frames,
+    refuse_other_family,
 )
 from ..identity_file import load_embeddings
 from ..log import note_problem, warn
-from .encode import encode_identity
+from .encode import encode_identity, own_adapter
 from .loading import Adapter
 
 Item = TypeVar("Item")
@@ -72,6 +73,7 @@ def encode_references(
     Raises NoFaceError, WrongInputError.
     """
     noise = checks.number(noise, "negative_noise")
+    adapter = own_adapter(adapter)
     found = find_person(
         analyzer,
         references,
@@ -79,6 +81,7 @@ def encode_references(
         on_missing=on_missing,
         settings=settings,
         watched=watched,
+        order=adapter.family.channel_order,
     )
     face = found.face_embedding
     if face is None:
@@ -90,11 +93,11 @@ def encode_references(
     return EncodedFace(encode_identity(adapter, face, negative), found.preview, found.report)
 
 
-def negative_side(identity: object, weight: float) -> Tensor | None:
+def negative_side(adapter: object, identity: object, weight: float) -> Tensor | None:
     """Return the embedding between zeros (weight 0) and an identity's face (1): (512,) or None.
 
-    identity: what a FACE_EMBEDS socket brought; None and a bypassed one give None. Raises
-    WrongInputError.
+    adapter: the one that the embedding is for. identity: what a FACE_EMBEDS socket brought; None
+    and a bypassed one give None. Raises WrongInputError.
     """
     if isinstance(identity, NoIdentity):
         note_problem(f"No negative identity is used. {identity.reason}")
@@ -102,9 +105,15 @@ def negative_side(identity: object, weight: float) -> Tensor | None:
     weight = checks.number(weight, "negative_weight")
     if identity is None or weight == 0:
         return None
-    return (
-        mean_of_references(checked_identity(identity, "negative_identity").face_embedding) * weight
-    )
+    person = _checked(own_adapter(adapter), identity, "negative_identity")
+    return mean_of_references(person.face_embedding) * weight
+
+
+def _checked(adapter: Adapter, identity: object, name: str) -> Identity:
+    """Return what a FACE_EMBEDS socket brought, if its embedding is one that the adapter takes."""
+    person = checked_identity(identity, name)
+    refuse_other_family(person, adapter.family, name, "the adapter")
+    return person
 
 
 def _sum(one: Tensor, other: Tensor | None) -> Tensor:
@@ -130,7 +139,8 @@ def mix_identities(
     bypassed = _bypassed("Mix Identities", first, second)
     if bypassed is not None:
         return bypassed
-    a, b = checked_identity(first, "first"), checked_identity(second, "second")
+    adapter = own_adapter(adapter)
+    a, b = _checked(adapter, first, "first"), _checked(adapter, second, "second")
     return _mixed(adapter, a, b, checks.number(amount, "amount"), combine, negative)
 
 
@@ -175,7 +185,10 @@ def change_identity(
     bypassed = _bypassed("Change Identity", before, after)
     if bypassed is not None:
         return bypassed
-    earlier, new = over_frames(before, "before"), checked_identity(after, "after")
+    adapter = own_adapter(adapter)
+    earlier, new = over_frames(before, "before"), _checked(adapter, after, "after")
+    for own in earlier.each:
+        refuse_other_family(own, adapter.family, "before", "the adapter")
     start, length = int(checks.number(frame, "frame")), int(checks.number(over, "over"))
     if start < 0 or length < 0:
         raise WrongInputError(
@@ -200,5 +213,12 @@ def change_identity(
 
 def load_identity(adapter: Adapter, path: Path) -> Identity:
     """Return a saved identity, encoded again for an adapter. Raises as load_embeddings does."""
-    face, negative = load_embeddings(path)
+    adapter = own_adapter(adapter)
+    face, negative, family = load_embeddings(path)
+    if family != adapter.family:
+        raise WrongInputError(
+            f"{path.name} is a face for {family.name}, the adapter is for {adapter.family.name}, "
+            "and the two look at photos in another way. Load the adapter of "
+            f"{family.name} ({family.files}), or encode the photo again with this one."
+        )
     return encode_identity(adapter, face, negative if bool(negative.any()) else None)

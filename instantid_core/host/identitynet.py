@@ -79,7 +79,7 @@ class _Kept:
         self.masks: Recent[View, ResidualMasks] = Recent()
         self.cells = None
         if people is not None:
-            self.cells = PeopleCells(people.at(percent), self._face.counts)
+            self.cells = PeopleCells(people.at(percent), self._face.counts, self._face.family)
         self.laid_cells: Recent[View, dict[masks.Grid, Tensor]] = Recent()
 
     def rows_of(self, places: tuple[int, ...]) -> Tensor:
@@ -218,12 +218,13 @@ class IdentityNet(comfy.controlnet.ControlNet):
 
     def _weighted(self, residuals: Residuals, factor: float) -> Residuals:
         """Multiply the residuals with the factors of step and block; 1 leaves them as they are."""
-        layers = self.face.layers
+        layers, family = self.face.layers, self.face.family
         if layers is None and factor == 1.0:
             return residuals
 
         def weighted(x: Tensor, block: int | None) -> Tensor:
-            return x * (factor * (1.0 if layers is None else layers.of_residual(block)))
+            own = 1.0 if layers is None else layers.of_residual(block, family)
+            return x * (factor * own)
 
         return {
             "middle": [weighted(x, None) for x in residuals["middle"]],
@@ -325,17 +326,30 @@ class IdentityNet(comfy.controlnet.ControlNet):
             kept.laid_cells.put(view, laid, sum(cells.nbytes for cells in laid.values()))
         return replacements(PeopleAttention(kept.cells, view, laid))
 
-    def _vector(self, call: Evaluation) -> Tensor:
-        """Return pooled text and sizes, (B,V); WrongModelError if the model has none like that."""
-        wanted = self.control_model.label_emb[0][0].in_features
-        y = call.cond.get("y")
-        if y is None or y.shape[-1] != wanted:
-            found = vector_words(None if y is None else y.shape[-1])
+    def _vector(self, call: Evaluation) -> Tensor | None:
+        """Return pooled text and sizes, (B,V), None for a net that reads none.
+
+        Raises WrongModelError if the model has others, or reads text of another width than is this
+        net's.
+        """
+        y, family = call.cond.get("y"), self.face.family
+        reads = self.control_model.num_classes is not None
+        wanted = self.control_model.label_emb[0][0].in_features if reads else None
+        found = None if y is None else y.shape[-1]
+        text = call.cond.get("c_crossattn")
+        if not reads and text is not None and text.shape[-1] != self.face.positive.shape[-1]:
             raise WrongModelError(
-                f"IdentityNet wants {wanted} numbers about text and picture size, this model gives "
-                f"{found}. InstantID works with SDXL base models only: load an SDXL checkpoint."
+                f"This model reads text of width {text.shape[-1]}, IdentityNet is for "
+                f"{self.face.positive.shape[-1]}. InstantID's files for {family.name} work with "
+                f"{family.name} base models only: load {family.checkpoint}."
             )
-        return comfy.model_base.convert_tensor(y, self._dtype, call.x.device)
+        if found != wanted:
+            raise WrongModelError(
+                f"IdentityNet wants {wanted or 'no'} numbers about text and picture size, this "
+                f"model gives {vector_words(found)}. InstantID's files for {family.name} work with "
+                f"{family.name} base models only: load {family.checkpoint}."
+            )
+        return None if y is None else comfy.model_base.convert_tensor(y, self._dtype, call.x.device)
 
     def _region_masks(self, call: Evaluation, kept: _Kept) -> ResidualMasks | None:
         """Return the region mask for this call; None is everywhere.
@@ -351,7 +365,8 @@ class IdentityNet(comfy.controlnet.ControlNet):
             return None
         region = kept.masks.get(view)
         if region is None:
-            region = ResidualMasks.laid(kept.layout, view, kept.tokens)
+            levels = self.face.family.residual_levels
+            region = ResidualMasks.laid(kept.layout, view, kept.tokens, levels)
             kept.masks.put(view, region, region.nbytes)
         return region
 

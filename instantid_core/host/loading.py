@@ -15,11 +15,13 @@ from torch import Tensor
 
 from .. import checks
 from ..adapter import AdapterModule
-from ..checkpoint import canonical, measure, read_adapter, recognise
-from ..errors import WrongFileError
+from ..checkpoint import measure, read_adapter, recognise
+from ..errors import InstantIDError, WrongFileError
 from ..identity import IdentitySide
 from ..log import log
 from ..memory import refuse_shortage
+from ..model_files import canonical, read_tensors
+from ..unet_layout import FAMILIES, Family
 
 
 class Adapter:
@@ -48,9 +50,16 @@ class Adapter:
         """Width of the face tokens it gives: the UNet's context width (2048)."""
         return self.module.size.resampler.output_width
 
+    @property
+    def family(self) -> Family:
+        """The base models it is for."""
+        return self.module.size.family
+
 
 def load_adapter(path: str | Path) -> Adapter:
     """Load an InstantID adapter file, pickle (.bin) or safetensors, in the file's own dtype.
+
+    path: of an adapter in two files, either of them.
 
     Errors: MissingFileError; WrongFileError, which says what the file is and where it goes.
     """
@@ -60,9 +69,17 @@ def load_adapter(path: str | Path) -> Adapter:
 
 
 def load_identitynet(path: str | Path) -> Any:
-    """Load a ControlNet file as ComfyUI's own node does; WrongFileError if it is none."""
+    """Load a ControlNet file as ComfyUI's own node does; WrongFileError if it is none.
+
+    Keys with what a parallel training puts before them are read too.
+    """
     try:
         control_net = comfy.controlnet.load_controlnet(str(path))
+        if control_net is None:
+            tensors = read_tensors(Path(path))
+            control_net = comfy.controlnet.load_controlnet_state_dict(tensors)
+    except InstantIDError:
+        raise
     except Exception as error:
         refuse_shortage(error, f"read {path}")
         raise WrongFileError(
@@ -71,9 +88,9 @@ def load_identitynet(path: str | Path) -> Any:
         ) from error
     if control_net is None:
         raise WrongFileError(
-            f"{path} is no ControlNet. Wanted: IdentityNet, ControlNetModel/"
-            "diffusion_pytorch_model.safetensors (2.5 GB) of InstantX/InstantID, in "
-            "models/controlnet."
+            f"{path} is no ControlNet. Wanted: IdentityNet, "
+            + " or ".join(f"for {one.name} {one.identitynet}" for one in FAMILIES)
+            + ", in models/controlnet."
         )
     return control_net
 
@@ -94,7 +111,8 @@ def _build(tensors: Mapping[str, Tensor]) -> Adapter:
         refuse_shortage(error, "hold the adapter")
         raise WrongFileError(
             "The adapter's tensors do not fit each other: the file is damaged or was made for "
-            "something else. Download ip-adapter.bin of InstantX/InstantID again."
+            "something else, or its two files do not belong to each other. Download it again: "
+            f"{' or '.join(f'for {one.name} {one.files}' for one in FAMILIES)}."
         ) from error
     return Adapter(module.requires_grad_(False).eval())
 

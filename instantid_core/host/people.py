@@ -14,7 +14,7 @@ from ..faces.finding import find_keypoints
 from ..faces.pick import ALL_FACES, MOST_LIKE
 from ..faces.references import AS_USUAL, LookSettings, references_of
 from ..fitting import Fit
-from ..identity import Identity, NoIdentity, checked_identity
+from ..identity import Identity, NoIdentity, checked_identity, refuse_other_family
 from ..keypoints import NO_KEYPOINTS, Keypoints, checked
 from ..log import note, note_problem, tell, warn
 from ..people import BY_PLACE, NOBODY, People, Person, choose_faces, same_face
@@ -71,6 +71,7 @@ def with_person(
         note_problem(f"This person is left out of the list. {identity.reason}")
         return before
     own = checked_identity(identity, "face_embeds")
+    _refuse_mixture(before, own, "face_embeds")
     if keypoints is None and mask is None:
         raise WrongInputError(f"{NO_KEYPOINTS} A mask says it too.")
     number = len(before.persons)
@@ -105,9 +106,10 @@ def person_from_photos(
     before = checked_people(people)
     encoded = encode_references(analyzer, adapter, references_of(portrait, "", Pick()))
     identity = checked_identity(encoded.identity, "portrait")
+    _refuse_mixture(before, identity, "portrait")
     if settings.order == MOST_LIKE:
         like = identity.face_embedding.numpy()
-        pick = Pick(MOST_LIKE, max(settings.index, 0), like)
+        pick = Pick(MOST_LIKE, max(settings.index, 0), like, identity.channel_order)
         faces, preview = find_keypoints(analyzer, pose, pick, settings=look, watched=watched)
     else:
         every, preview = find_keypoints(
@@ -119,6 +121,12 @@ def person_from_photos(
         raise WrongInputError(shared)
     note(f"person {len(before.persons) + 1} of the list")
     return before.with_one_more(_person(identity, faces, None, settings)), preview
+
+
+def _refuse_mixture(before: People, identity: Identity, name: str) -> None:
+    """Raise WrongInputError where the list is of people for another family."""
+    for person in before.persons[:1]:
+        refuse_other_family(identity, person.identity.family, name, "the list of people")
 
 
 def _shared_face_text(before: People, faces: Keypoints) -> str:

@@ -12,9 +12,8 @@ from torch import Tensor
 from ..mask_layout import MaskLayout, View, packed_to
 from ..masks import Grid, grid_of, halved
 from ..people import PeopleMasks
-from ..unet_layout import SLOTS
+from ..unet_layout import Family
 from .adapter_call import attend_exactly
-from .adapter_run import LEVELS
 
 
 class PeopleCells:
@@ -24,14 +23,15 @@ class PeopleCells:
     residuals, but its neighbours see it on the way.
     """
 
-    def __init__(self, people: PeopleMasks, counts: tuple[int, ...]) -> None:
-        """counts: how many tokens each person has."""
+    def __init__(self, people: PeopleMasks, counts: tuple[int, ...], family: Family) -> None:
+        """counts: how many tokens each person has. family: the ControlNet's."""
         self.counts = list(counts)
+        self.family = family
         self._layout = MaskLayout(people)
 
     def for_call(self, view: View, like: Tensor) -> dict[Grid, Tensor]:
         """Return (P, B or 1, h*w, 1) for every grid of a call, moved to the device in one copy."""
-        grids = list(dict.fromkeys(halved(view.latent, times) for times in LEVELS))
+        grids = list(dict.fromkeys(halved(view.latent, times) for times in self.family.levels))
         moved = packed_to(self.over(grids, view), like)
         return dict(zip(grids, moved, strict=True))
 
@@ -71,5 +71,5 @@ class PeopleAttention:
 
 def replacements(attention: PeopleAttention) -> dict[str, Any]:
     """Return transformer options for a ControlNet's blocks."""
-    blocks = {(block, index) for block, index, _ in SLOTS if block != "output"}
+    blocks = {slot[:2] for slot in attention.cells.family.control_slots}
     return {"patches_replace": {"attn2": {block: attention for block in blocks}}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from .. import masks
 from ..mask_layout import MaskLayout, View, packed_to
 
 Residuals = dict[str, list[Any]]
-LEVELS = (0, 1, 2)  # how often the latent is halved where residuals are
 REUSED_MEMORY = 512 * 2**20  # bytes of residuals that are kept for the steps between evaluations
 
 ALTERNATES = (
@@ -33,12 +32,16 @@ class ResidualMasks:
     is_empty: bool
 
     @classmethod
-    def laid(cls, layout: MaskLayout, view: View, like: Tensor) -> ResidualMasks:
+    def laid(
+        cls, layout: MaskLayout, view: View, like: Tensor, levels: Sequence[int]
+    ) -> ResidualMasks:
         """Lay a region mask over the grids of the residuals, moved to the device in one copy.
+
+        levels: how often the latent is halved where residuals are.
 
         Source: the official ControlNet pipeline, which resizes the region mask bilinearly.
         """
-        grids = list(dict.fromkeys(masks.halved(view.latent, times) for times in LEVELS))
+        grids = list(dict.fromkeys(masks.halved(view.latent, times) for times in levels))
         laid = [mask[0][:, None] for mask in layout.over(grids, view)]
         is_empty = not any(bool(mask.any()) for mask in laid)
         return cls(dict(zip(grids, packed_to(laid, like), strict=True)), is_empty)

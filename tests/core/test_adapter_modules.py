@@ -10,7 +10,7 @@ from faithful_instantid.instantid_core.attention import add_identity
 from faithful_instantid.instantid_core.embeddings import negative_noise
 from faithful_instantid.instantid_core.errors import WrongInputError, WrongModelError
 from faithful_instantid.instantid_core.resampler import ResamplerSize
-from faithful_instantid.instantid_core.unet_layout import SLOTS, file_number, measure_unet
+from faithful_instantid.instantid_core.unet_layout import SDXL, file_number, measure_unet
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -29,8 +29,8 @@ def small_module() -> AdapterModule:
 
 
 def test_the_slot_table_has_70_different_slots_in_the_order_of_the_file() -> None:
-    assert len(set(SLOTS)) == len(SLOTS) == 70
-    numbered = {file_number(i): slot for i, slot in enumerate(SLOTS)}
+    assert len(set(SDXL.slots)) == len(SDXL.slots) == 70
+    numbered = {file_number(i): slot for i, slot in enumerate(SDXL.slots)}
     assert numbered[1] == ("input", 4, 0) and numbered[7] == ("input", 5, 1)
     assert numbered[9] == ("input", 7, 0) and numbered[47] == ("input", 8, 9)
     assert numbered[49] == ("output", 0, 0) and numbered[119] == ("output", 5, 1)

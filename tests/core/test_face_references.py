@@ -34,6 +34,7 @@ from faithful_instantid.instantid_core.identity import Identity, IdentitySide
 from faithful_instantid.instantid_core.identity_file import load_embeddings, save_identity
 from faithful_instantid.instantid_core.images import Picture
 from faithful_instantid.instantid_core.keypoints import FacePoints
+from faithful_instantid.instantid_core.unet_layout import SDXL
 from safetensors.torch import save_file
 
 # A group: in the middle the small one, on the left the large one, on the right below the third.
@@ -265,9 +266,10 @@ def identity(noise: float = 0.0) -> Identity:
 def test_an_identity_comes_back_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "someone.safetensors"
     save_identity(path, identity(0.25), "someone")
-    face, negative = load_embeddings(path)
+    face, negative, family = load_embeddings(path)
     assert torch.equal(face, identity().face_embedding)
     assert torch.equal(negative, torch.full((512,), 0.25))
+    assert family == SDXL
     assert path.stat().st_size < 6000
 
 
@@ -275,9 +277,9 @@ GOOD = {"face_embedding": torch.ones(512), "negative_embedding": torch.zeros(512
 MARKED = {"format": "faithful-instantid identity", "version": "1"}
 WRONG_FILES = {
     "its metadata does not say that it is one": (GOOD, {}),
-    "is an identity file of version 2, which a newer version of this pack wrote": (
+    "is an identity file of version 3, which a newer version of this pack wrote": (
         GOOD,
-        MARKED | {"version": "2"},
+        MARKED | {"version": "3"},
     ),
     "it holds face_embedding; wanted face_embedding and negative_embedding": (
         {"face_embedding": torch.ones(512)},
@@ -355,9 +357,10 @@ KEPT = Path(__file__).resolve().parent.parent / "golden" / "identity_v1.safetens
 
 
 def test_a_file_of_version_1_loads_for_ever() -> None:
-    face, negative = load_embeddings(KEPT)
+    face, negative, family = load_embeddings(KEPT)
     assert face.shape == negative.shape == (2, 512)
     assert face[1, 3].item() == 0.5 and not negative.any()
+    assert family == SDXL
 
 
 def test_a_new_field_raises_the_version(tmp_path: Path) -> None:
@@ -372,7 +375,7 @@ def test_a_new_field_raises_the_version(tmp_path: Path) -> None:
 def test_a_file_of_a_newer_version_with_a_new_tensor_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "newer.safetensors"
     tensors = {"face_embedding": torch.ones(512), "a_new_one": torch.ones(3)}
-    metadata = {"format": "faithful-instantid identity", "version": "2", "name": ""}
+    metadata = {"format": "faithful-instantid identity", "version": "3", "name": ""}
     save_file(tensors, path, metadata)
     wanted = "Update Faithful InstantID, or encode the face again from its photo and save it here"
     with pytest.raises(WrongFileError, match=wanted):

@@ -14,7 +14,7 @@ from faithful_instantid.instantid_core.faces import FaceAnalyzer
 from faithful_instantid.instantid_core.faces.cuts import CutSettings, parse_frames
 from faithful_instantid.instantid_core.faces.following import Followed, TrackChoice, follow
 from faithful_instantid.instantid_core.faces.tracks import ALL
-from faithful_instantid.instantid_core.images import Picture
+from faithful_instantid.instantid_core.images import ChannelOrder, Picture
 
 WIDTH, HEIGHT = 320, 180
 GREY, GREEN, RED = (90, 110, 130), (40, 120, 40), (150, 60, 50)
@@ -184,6 +184,20 @@ def test_a_person_is_chosen_by_number_size_length_and_likeness(analyzer: FaceAna
     ):
         (track,) = persons(followed(analyzer, shown, choice), shown).values()
         assert set(track.values()) == {person}, choice
+
+
+@pytest.mark.parametrize("order", ChannelOrder)
+def test_likeness_is_told_in_the_order_of_channels_of_whom_it_is_to(
+    analyzer: FaceAnalyzer, order: ChannelOrder
+) -> None:
+    shown = film([[DrawnFace(80, 80, 70, person=3)]] * 2)
+    frame = next(iter(shown))
+    like = analyzer.embed(frame, analyzer.find(frame).faces[0], order)
+    told = followed(analyzer, shown, TrackChoice("most_like", like=like, order=order)).report
+    assert "likeness 1.00" in told
+    other = next(one for one in ChannelOrder if one != order)
+    mixed = followed(analyzer, shown, TrackChoice("most_like", like=like, order=other)).report
+    assert "likeness 1.00" not in mixed
 
 
 def test_another_choice_looks_at_nothing_anew(analyzer: FaceAnalyzer) -> None:

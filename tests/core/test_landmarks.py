@@ -25,13 +25,13 @@ from faithful_instantid.instantid_core.faces.steady import (
 from faithful_instantid.instantid_core.fitting import Fit, fit, place, standard_face, transform
 from faithful_instantid.instantid_core.head import LANDMARKS_NOT_TURNED, Turning, turn_all
 from faithful_instantid.instantid_core.keypoints import (
+    DRAWINGS,
     SD15_DRAWING,
     SDXL_DRAWING,
     FacePoints,
     Keypoints,
     draw_frames,
     draw_keypoints,
-    drawing_of,
     drawing_scale,
     only_frames,
 )
@@ -44,6 +44,7 @@ from faithful_instantid.instantid_core.landmarks import (
 )
 from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.instantid_core.people import choose_faces
+from faithful_instantid.instantid_core.unet_layout import FAMILIES
 
 WIDTH, HEIGHT = 640, 480
 
@@ -158,10 +159,11 @@ def test_dots_follow_the_long_side_outside_of_512_to_768(
     assert (rows[0], rows[-1]) == (32 - radius, 32 + radius)
 
 
-def test_the_family_says_which_drawing_it_is() -> None:
-    assert drawing_of(768) is SD15_DRAWING
-    assert drawing_of(2048) is SDXL_DRAWING
-    assert drawing_of(64) is SDXL_DRAWING
+def test_every_family_has_a_drawing_of_its_own() -> None:
+    assert {name: DRAWINGS[name] for name in (one.name for one in FAMILIES)} == {
+        "SDXL": SDXL_DRAWING,
+        "SD1.5": SD15_DRAWING,
+    }
 
 
 @pytest.mark.parametrize(

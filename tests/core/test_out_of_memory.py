@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from faithful_instantid.instantid_core import checkpoint, identity_file
+from faithful_instantid.instantid_core import identity_file, model_files
 from faithful_instantid.instantid_core.checkpoint import read_adapter
 from faithful_instantid.instantid_core.errors import OutOfMemoryError, WrongFileError
 from faithful_instantid.instantid_core.faces import FaceAnalyzer, find_pack, open_analyzer
@@ -45,7 +45,7 @@ def test_while_an_adapter_file_is_read(
 ) -> None:
     save_file({"x": torch.ones(3)}, tmp_path / "a.safetensors")
     torch.save({"x": torch.ones(3)}, tmp_path / "a.bin")
-    monkeypatch.setattr(checkpoint, "load_file", failing(shortage))
+    monkeypatch.setattr(model_files, "load_file", failing(shortage))
     monkeypatch.setattr(torch, "load", failing(shortage))
     for name in ("a.safetensors", "a.bin"):
         with pytest.raises(OutOfMemoryError, match=f"^There is not enough memory to read {name}"):

@@ -88,7 +88,8 @@ def test_a_zip_that_unpacks_to_more_than_it_is_is_not_read(tmp_path: Path) -> No
         ({}, "a file without any tensor in it"),
         (
             {"image_proj.x.weight": torch.zeros(1)},
-            r"an image adapter of an unknown kind \(unknown base, 1 tensors\)",
+            r"an image adapter of an unknown kind \(unknown base, 1 tensors, such as "
+            r"image_proj\.x\.weight\)",
         ),
     ],
     ids=["empty", "unknown adapter"],

@@ -20,11 +20,11 @@ import safetensors.torch
 import torch
 from faithful_instantid.devtools.comfy_server import default_comfyui, standin_models
 from faithful_instantid.instantid_core import host
-from faithful_instantid.instantid_core.checkpoint import canonical
 from faithful_instantid.instantid_core.errors import InstantIDError, WrongFileError
 from faithful_instantid.instantid_core.faces import find_pack, open_analyzer
 from faithful_instantid.instantid_core.host.loading import load_identitynet
 from faithful_instantid.instantid_core.identity_file import load_embeddings, save_identity
+from faithful_instantid.instantid_core.model_files import canonical
 
 from ..conftest import ROOT
 from .conftest import LONG, Tally

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from faithful_instantid.instantid_core.faces import FaceAnalyzer, FoundFace, Search
-from faithful_instantid.instantid_core.images import Picture
+from faithful_instantid.instantid_core.images import ChannelOrder, Picture
 from faithful_instantid.instantid_core.keypoints import FacePoints
 
 KPS = np.array([[24, 24], [40, 24], [32, 34], [26, 44], [38, 44]], np.float32)
@@ -33,5 +33,7 @@ class GivenFaces(FaceAnalyzer):
     def find_as_insightface(self, picture: Picture) -> Search:
         return self.find(picture)
 
-    def embed(self, picture: Picture, face: FoundFace) -> np.ndarray:
+    def embed(
+        self, picture: Picture, face: FoundFace, order: ChannelOrder = ChannelOrder.BGR
+    ) -> np.ndarray:
         return self.embeddings[int(picture.max()) - 1]

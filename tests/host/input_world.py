@@ -26,7 +26,7 @@ from faithful_instantid.instantid_core.host.people import (
     PersonSettings,
     with_person,
 )
-from faithful_instantid.instantid_core.images import Picture
+from faithful_instantid.instantid_core.images import ChannelOrder, Picture
 from faithful_instantid.instantid_core.keypoints import FacePoints, Keypoints
 from faithful_instantid.instantid_core.regions import Outline
 from faithful_instantid.instantid_core.weighting import LayerWeights, parse_curve
@@ -41,8 +41,10 @@ Inputs = dict[str, Any]
 class OtherFace(FaceAnalyzer):
     """Finds the same faces and takes them for other people."""
 
-    def embed(self, picture: Picture, face: FoundFace) -> np.ndarray:
-        return -super().embed(picture, face)
+    def embed(
+        self, picture: Picture, face: FoundFace, order: ChannelOrder = ChannelOrder.BGR
+    ) -> np.ndarray:
+        return -super().embed(picture, face, order)
 
 
 class Blind(FaceAnalyzer):

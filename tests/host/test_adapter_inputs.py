@@ -52,7 +52,6 @@ SSD1B = {
 @pytest.mark.parametrize(
     ("context", "changes", "name"),
     [
-        (768, SD1, r"SD1\.5 \(16 cross-attentions of context width 768\)"),
         (1024, SD1, r"SD2 \(16 cross-attentions of context width 1024\)"),
         (1280, {"transformer_depth_middle": 4}, "the SDXL refiner"),
         (2048, SSD1B, "a cut-down SDXL such as SSD-1B"),
@@ -63,7 +62,13 @@ def test_another_unet_is_refused_by_its_name(
 ) -> None:
     with pytest.raises(WrongModelError, match=f"This model is {name}") as caught:
         host.apply_adapter(unet_of(context, **changes), identity)
-    assert "InstantID works with SDXL base models only" in str(caught.value)
+    assert "InstantID works with SDXL base models: a UNet with 70" in str(caught.value)
+
+
+def test_sd15_wants_a_face_of_its_own_adapter(identity: Any) -> None:
+    wanted = r"encoded for SDXL, this model is SD1\.5\. Load an SDXL .* ip-state\.ckpt"
+    with pytest.raises(WrongModelError, match=wanted):
+        host.apply_adapter(unet_of(768, **SD1), identity)
 
 
 def test_a_tensorrt_engine_is_refused_by_its_name(identity: Any) -> None:

@@ -14,7 +14,7 @@ from faithful_instantid.instantid_core.host.resident import Resident
 from faithful_instantid.instantid_core.host.sampling import RUN
 from faithful_instantid.instantid_core.identity import IdentitySide
 from faithful_instantid.instantid_core.people import People, Person
-from faithful_instantid.instantid_core.unet_layout import UNetLayout
+from faithful_instantid.instantid_core.unet_layout import SDXL, UNetLayout
 from torch.autograd.profiler_util import FunctionEvent
 
 from .predict import SIDES, conditioning
@@ -187,7 +187,7 @@ def test_rows_of_any_order_get_their_own_side_and_usual_orders_without_a_copy(
     roles: tuple[int, ...], sides: int, is_view: bool
 ) -> None:
     """Two people who share the negative side, in a UNet of two layers."""
-    layout = UNetLayout(channels=(4, 8), context_width=16)
+    layout = UNetLayout(SDXL, channels=(4, 8), context_width=16)
     numbers = 2 * 5 * 12  # K and V of five tokens
     shared, one, other = (
         IdentitySide(torch.zeros(1, 5, 16), torch.full((numbers,), float(value)))

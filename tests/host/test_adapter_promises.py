@@ -21,7 +21,7 @@ from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.log import listening
 from faithful_instantid.instantid_core.mask_layout import MaskLayout, Rectangle, View
 from faithful_instantid.instantid_core.masks import Region
-from faithful_instantid.instantid_core.unet_layout import SLOTS
+from faithful_instantid.instantid_core.unet_layout import SDXL
 
 from .comparing import relative_error
 from .naive_adapter import layer_numbers
@@ -43,7 +43,7 @@ def both(official: dict[str, torch.Tensor]) -> Predict:
 
 
 def test_the_slot_table_is_comfyuis_own_table_of_diffusers_names() -> None:
-    assert layer_numbers() == {slot: 2 * i + 1 for i, slot in enumerate(SLOTS)}
+    assert layer_numbers() == {slot: 2 * i + 1 for i, slot in enumerate(SDXL.slots)}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def with_slots(model: Any, fired: list[Any], key: Callable[[Any], Any] = lambda 
         heads = extra_options["n_heads"]
         return comfy.ldm.modules.attention.optimized_attention(q, k, v * 1.25, heads)
 
-    for slot in SLOTS:
+    for slot in SDXL.slots:
         block, id_, index = (*key(slot), None)[:3]
         clone.set_model_attn2_replace(attention, block, id_, index)
     return clone
@@ -194,7 +194,7 @@ def add_to_slot(model: Any, callback: Any, **settings: Any) -> None:
         model.model_options["transformer_options"]
     )
     slots = options.setdefault("patches_replace", {}).setdefault("attn2", {})
-    for slot in SLOTS:
+    for slot in SDXL.slots:
         if slot not in slots:
             slots[slot] = Addable()
         slots[slot].add(callback, **settings)
@@ -227,7 +227,7 @@ def test_what_somebody_elses_callable_returned_is_not_written_into(
         kept.append((out, out.clone()))
         return out
 
-    model.set_model_attn2_replace(attention, *SLOTS[0])
+    model.set_model_attn2_replace(attention, *SDXL.slots[0])
     both(host.apply_adapter(model, identity))
     assert kept and all(torch.equal(out, copy) for out, copy in kept)
 

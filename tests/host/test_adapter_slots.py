@@ -8,7 +8,7 @@ import pytest
 import torch
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.identity import Identity, IdentitySide
-from faithful_instantid.instantid_core.unet_layout import SLOTS
+from faithful_instantid.instantid_core.unet_layout import SDXL
 from torch.nn.functional import linear
 
 from .naive_adapter import attention, layer_numbers
@@ -45,7 +45,7 @@ def record(model: Any, official: dict[str, torch.Tensor]) -> Added:
 
         return attn2
 
-    for slot in SLOTS:
+    for slot in SDXL.slots:
         clone.set_model_attn2_replace(no_text, *slot)
     clone = around_attention(clone, watch)
     positive, negative = (conditioning(official, side) for side in SIDES)
@@ -82,7 +82,7 @@ def distances(
     for slot, (q, out, heads) in added.items():
         # ComfyUI evaluates both sides in one batch; which comes first is its own affair.
         order = [0, 1] if distance(out, shares(slot, q, heads)) < ANOTHER else [1, 0]
-        for layer in SLOTS:
+        for layer in SDXL.slots:
             wanted = shares(layer, q[order], heads)
             if wanted is not None:
                 others[slot, layer] = distance(out[order], wanted)
@@ -100,7 +100,7 @@ def test_a_real_unet_fires_70_layers_and_each_adds_its_own_weights_and_no_other_
     tiny_model: Any, identity: Any, official: dict[str, torch.Tensor], shares: Any
 ) -> None:
     added = record(host.apply_adapter(tiny_model, identity, weight=WEIGHT), official)
-    assert set(added) == set(SLOTS) and len(added) == 70
+    assert set(added) == set(SDXL.slots) and len(added) == 70
     own, others = distances(added, shares)
     assert max(own.values()) < ROUNDING
     # All pairs that could be swapped: 10 layers of one width, 60 of the other.
@@ -119,12 +119,12 @@ def test_two_layers_swapped_are_noticed(
     wrong = host.apply_adapter(tiny_model, swapped(identity, pair), weight=WEIGHT)
     own, _ = distances(record(wrong, official), shares)
     noticed = {slot for slot, error in own.items() if error > ANOTHER}
-    assert noticed == {SLOTS[i] for i in pair}
+    assert noticed == {SDXL.slots[i] for i in pair}
 
 
 def swapped(identity: Identity, pair: tuple[int, int]) -> Identity:
     """Return the identity with K and V of two slots of one width exchanged."""
-    channels = [64 if slot[:2] in NARROW else 128 for slot in SLOTS]
+    channels = [64 if slot[:2] in NARROW else 128 for slot in SDXL.slots]
 
     def swap(side: IdentitySide) -> IdentitySide:
         parts = list(side.kv.split([2 * 16 * c for c in channels]))

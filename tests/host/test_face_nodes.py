@@ -73,6 +73,20 @@ def registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_two_files_of_sd15_are_listed_and_the_default_stays(registered: Path) -> None:
+    folder = registered / "models" / "instantid"
+    (folder / "instantid for sd15").mkdir(parents=True)
+    two = [f"instantid for sd15/{name}" for name in ("image_proj.ckpt", "ip-state.ckpt")]
+    for name in (*two, "some adapter.bin"):
+        (folder / name).touch()
+    assert folders.adapter_files() == ["some adapter.bin", *two]
+    assert folders.likely_adapter() == two[0]
+    (folder / "ip-adapter.bin").touch()
+    folder_paths.filename_list_cache.clear()
+    assert folders.adapter_files() == ["ip-adapter.bin", "some adapter.bin", *two]
+    assert folders.likely_adapter() == "ip-adapter.bin"
+
+
 @pytest.fixture
 def analyzer(registered: Path, insightface_folder: Path) -> FaceAnalyzer:
     folder_paths.add_model_folder_path("insightface", str(insightface_folder))

@@ -17,12 +17,13 @@ from faithful_instantid.instantid_core.host.people import PersonSettings, with_p
 from faithful_instantid.instantid_core.identity import FrameIdentities, Identity, IdentitySide
 from faithful_instantid.instantid_core.keypoints import SD15_DRAWING, Keypoints, draw_frames
 from faithful_instantid.instantid_core.log import listening
+from faithful_instantid.instantid_core.unet_layout import SD15, SDXL
 from faithful_instantid.nodes.keypoints import DrawKeypoints
 
 SIZE = 512, 640
 TEXT = [[torch.zeros(1, 77, 8), {}]]
 # A ControlNet of SD1.5 at a tenth of its width: what is shown to it is all that is looked at here.
-SD15 = {
+SD15_CONFIG = {
     **tiny_sdxl.UNET_CONFIG,
     "channel_mult": [1, 2, 4, 4],
     "num_res_blocks": [2, 2, 2, 2],
@@ -37,13 +38,14 @@ SD15 = {
 @pytest.fixture(scope="module")
 def nets(make_controlnet: Callable[[str], Any]) -> dict[int, Any]:
     """CONTROL_NETs by the width of their context."""
-    sd15 = tiny_sdxl.wrapped(tiny_sdxl.controlnet(SD15))
+    sd15 = tiny_sdxl.wrapped(tiny_sdxl.controlnet(SD15_CONFIG))
     return {768: sd15, tiny_sdxl.CONTEXT_WIDTH: make_controlnet("identitynet")}
 
 
 def someone(width: int) -> Identity:
     side = IdentitySide(torch.zeros(1, 16, width), torch.zeros(1))
-    return Identity(torch.ones(512), torch.zeros(512), side, side)
+    family = SD15 if width == 768 else SDXL
+    return Identity(torch.ones(512), torch.zeros(512), side, side, family)
 
 
 def marked(keypoints: Keypoints) -> Keypoints:

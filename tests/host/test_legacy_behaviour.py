@@ -16,7 +16,7 @@ from faithful_instantid.instantid_core.host.sampling import TERMS
 from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import draw_keypoints
 from faithful_instantid.instantid_core.masks import on_grid
-from faithful_instantid.instantid_core.unet_layout import SLOTS
+from faithful_instantid.instantid_core.unet_layout import SDXL
 from faithful_instantid.nodes.legacy.apply import ApplyInstantID, ApplyInstantIDAdvanced
 from faithful_instantid.nodes.legacy.faces import FaceKeypointsPreprocessor
 from faithful_instantid.nodes.legacy.separate import (
@@ -216,12 +216,12 @@ def test_the_all_in_one_nodes_leave_the_middle_layers_alone_as_before(bench: Ben
         bench.adapter, bench.faces, bench.photos[:1], bench.model, -0.5, 0, 1, 0
     ).args[0]
     used = [
-        [slot for slot, factor in zip(SLOTS, term.slot_factors, strict=True) if factor != 0]
+        [slot for slot, factor in zip(SDXL.slots, term.slot_factors, strict=True) if factor != 0]
         for model in (whole, bench.apply()[0])
         for term in model.model_options["transformer_options"][TERMS]
     ]
-    assert used[0] == list(SLOTS)
-    assert used[1] == [slot for slot in SLOTS if slot[0] != "middle"]
+    assert used[0] == list(SDXL.slots)
+    assert used[1] == [slot for slot in SDXL.slots if slot[0] != "middle"]
 
 
 def controlled(bench: Bench, embeds: object, **more: Any) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ from faithful_instantid.instantid_core.identity import NoIdentity
 from faithful_instantid.instantid_core.keypoints import Keypoints
 from faithful_instantid.instantid_core.mask_layout import Rectangle, View
 from faithful_instantid.instantid_core.people import People, PeopleMasks, Person
-from faithful_instantid.instantid_core.unet_layout import SLOTS
+from faithful_instantid.instantid_core.unet_layout import SDXL
 from faithful_instantid.instantid_core.weighting import LayerWeights, WeightCurve
 
 from .comparing import relative_error
@@ -73,12 +73,12 @@ def test_another_person_changes_nothing_in_my_region_on_any_grid_of_the_adapter(
 ) -> None:
     """The adapter's term for fixed queries, in every layer, with B replaced by C."""
     terms = [adapter_terms(tiny_model, couple(identity, b), size) for b in others]
-    assert len(terms[0]) == len(SLOTS)
+    assert len(terms[0]) == len(SDXL.slots)
     changed = 0
     for first, second in zip(*terms, strict=True):
         assert torch.equal(first[:, :, : first.shape[2] // 2], second[:, :, : second.shape[2] // 2])
         changed += not torch.equal(first, second)
-    assert changed == len(SLOTS)  # B's own half did change, in every layer
+    assert changed == len(SDXL.slots)  # B's own half did change, in every layer
 
 
 def adapter_terms(model: Any, people: People, size: int) -> list[torch.Tensor]:
@@ -107,7 +107,7 @@ def layer_terms(
     model: Any, replaced: Any, options: Any, cells: int
 ) -> Iterator[tuple[Any, torch.Tensor]]:
     random = torch.Generator().manual_seed(0)
-    for slot in SLOTS:
+    for slot in SDXL.slots:
         attention = attention_of(model, slot)
         channels = attention.to_q.out_features
         scale = 2 if channels == 64 else 4
@@ -140,7 +140,7 @@ def test_another_person_changes_nothing_in_my_region_inside_identitynet(
     for side in (32, 16):
         q, own, b, c = (torch.randn(1, n, 64, generator=random) for n in (side * side, 16, 16, 16))
         view = View((64, 64), (Rectangle(0, 0, 64, 64),), (0,))
-        attention = PeopleAttention(PeopleCells(people, (16, 16)), view, {})
+        attention = PeopleAttention(PeopleCells(people, (16, 16), SDXL), view, {})
         extra = {"n_heads": 2, "attn_precision": None, "activations_shape": [1, 64, side, side]}
         first, second = (
             attention(q, torch.cat([own, o], 1), torch.cat([own, o], 1), extra) for o in (b, c)
@@ -327,7 +327,7 @@ def test_each_group_of_layer_weights_touches_its_layers_only(
     (term,) = apply_adapter(tiny_model, identity, layers=layers).model_options[
         "transformer_options"
     ]["faithful_instantid"]
-    factors = dict(zip(SLOTS, term.slot_factors, strict=True))
+    factors = dict(zip(SDXL.slots, term.slot_factors, strict=True))
     assert {slot[0] for slot, factor in factors.items() if factor} == touched
     assert term.weight == 0.8 and set(factors.values()) == {0.0, 1.0}
 

@@ -85,7 +85,7 @@ def test_a_file_that_is_no_controlnet_is_told_with_the_right_one(tmp_path: Path)
     path = tmp_path / "clip.safetensors"
     save_file({"text_model.weight": torch.zeros(2, 2)}, path)
     text = said(lambda: load_identitynet(path), WrongFileError)
-    assert text.startswith(f"{path} is no ControlNet. Wanted: IdentityNet, ControlNetModel/")
+    assert text.startswith(f"{path} is no ControlNet. Wanted: IdentityNet, for SDXL Control")
 
 
 def test_an_adapter_whose_tensors_do_not_fit_is_damaged() -> None:

@@ -19,10 +19,9 @@ from ...embeddings import negative_noise
 from ...errors import NoFaceError, WrongInputError
 from ...faces import FaceAnalyzer, FoundFace, as_analyzer
 from ...identity import Identity, NoIdentity
-from ...images import Picture, image_batch, to_pictures
+from ...images import ChannelOrder, Picture, image_batch, to_pictures
 from ...keypoints import draw_keypoints
 from ...log import tell, warn
-from ...unet_layout import SLOTS
 from ..adapter_terms import apply_adapter
 from ..encode import encode_identity
 from ..faces import watched
@@ -30,7 +29,7 @@ from ..loading import Adapter
 from .shared_context import Conditioning, apply_shared_context, contexts_of
 
 SEEDS = 1_000_000_007  # the old pack takes the sum of the embedding modulo this prime as its seed
-_OUTER_SLOTS = tuple(slot for slot in SLOTS if slot[0] != "middle")
+_OUTER_BLOCKS, _ALL_BLOCKS = ("input", "output"), ("input", "middle", "output")
 AVERAGE, NORM_AVERAGE, CONCAT = "average", "norm average", "concat"
 COMBINES = (AVERAGE, NORM_AVERAGE, CONCAT)
 
@@ -102,7 +101,7 @@ def patch_old_attention(
     noise: float,
     mask: Tensor | None,
 ) -> tuple[Any, Identity]:
-    """Return the model with the adapter in all 70 layers, and the face for the ControlNet node."""
+    """Return the model with the adapter in all layers, and the face for the ControlNet node."""
     identity = _encoded(adapter, analysis, image_batch(image), noise, AVERAGE)
     window = (start_percent, end_percent)
     return _patched(model, identity, weight, window, mask, middle=True), identity
@@ -161,7 +160,7 @@ def draw_found_keypoints(analysis: Any, image: Tensor) -> Tensor:
 def _encoded(
     adapter: Adapter, analysis: Any, image: Tensor, noise: float, combine: str
 ) -> Identity:
-    face = combined(_embeddings(analysis, image), combine)
+    face = combined(_embeddings(analysis, image, adapter.family.channel_order), combine)
     seed = int(face.sum().item()) % SEEDS
     negative = negative_noise(face, noise, seed) if noise > 0 else None
     return encode_identity(adapter, face, negative)
@@ -195,7 +194,7 @@ def _patched(
         start_percent=window[0],
         end_percent=window[1],
         mask=mask,
-        slots=SLOTS if middle else _OUTER_SLOTS,
+        blocks=_ALL_BLOCKS if middle else _OUTER_BLOCKS,
         smooth_mask=True,
     )
 
@@ -221,8 +220,11 @@ def _drawn(analysis: Any, image: Tensor) -> Tensor | None:
     return torch.from_numpy(np.stack(drawn)).float() / 255.0 if drawn else None
 
 
-def _embeddings(analysis: Any, image: Tensor) -> Tensor:
-    """Return the raw embedding of the largest face of each picture that has one, (M, 512)."""
+def _embeddings(analysis: Any, image: Tensor, order: ChannelOrder) -> Tensor:
+    """Return the raw embedding of the largest face of each picture that has one, (M, 512).
+
+    order: of the channels that the recogniser is given.
+    """
     analyzer = as_analyzer(analysis)
     found = _largest_faces(analyzer, image)
     if not found:
@@ -231,7 +233,7 @@ def _embeddings(analysis: Any, image: Tensor) -> Tensor:
             f"No face was found in the reference image ({count} x {width}x{height} pixels). "
             "Take a photo in which one face is clearly visible, with some room around it."
         )
-    embeddings = [analyzer.embed(picture, face) for picture, face in watched(found)]
+    embeddings = [analyzer.embed(picture, face, order) for picture, face in watched(found)]
     return torch.from_numpy(np.stack(embeddings))
 
 

@@ -17,7 +17,7 @@ from ... import checks, masks
 from ...errors import WrongModelError
 from ...fitting import Fit
 from ...identity import Identity
-from ..control_net_check import WHERE_FROM, check_control_net
+from ..control_net_check import check_control_net, where_from
 from ..hints import hint_of
 
 Conditioning = list[list[Any]]
@@ -62,7 +62,8 @@ def _check(control_net: Any, context_width: int) -> None:
     if isinstance(getattr(control_net, "control_model", None), comfy.cldm.cldm.ControlNet):
         check_control_net(control_net, context_width)
     elif not isinstance(control_net, comfy.controlnet.ControlBase):
-        raise WrongModelError(f"CONTROL_NET brought {checks.kind_of(control_net)}. {WHERE_FROM}")
+        found = checks.kind_of(control_net)
+        raise WrongModelError(f"CONTROL_NET brought {found}. {where_from(None)}")
 
 
 class _Chain:
