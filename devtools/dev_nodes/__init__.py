@@ -1,4 +1,4 @@
-"""For development only: lets a ComfyUI server load the tiny stand-in models.
+"""For development only: a server with the tiny stand-in models, that tells what it holds.
 
 Linked into custom_nodes by devtools/comfy_server.py; users never install it.
 """
@@ -6,7 +6,7 @@ Linked into custom_nodes by devtools/comfy_server.py; users never install it.
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,11 @@ from typing import Any
 from . import faults  # noqa: F401 (its nodes are registered)
 from .declared import NODES, node
 
-MAKER = Path(__file__).resolve().parent.parent / "make_standins.py"
-
-
-def _register() -> None:
-    spec = importlib.util.spec_from_file_location("instantid_make_standins", MAKER)
-    assert spec is not None and spec.loader is not None
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    maker.checkout()
-    importlib.import_module(f"{maker.PACKAGE}.devtools.standins.sdxl").register()
-
-
-_register()
+MAKER = runpy.run_path(str(Path(__file__).resolve().parent.parent / "make_standins.py"))
+MAKER["checkout"]()
+TOOLS = f"{MAKER['PACKAGE']}.devtools"
+importlib.import_module(f"{TOOLS}.standins.sdxl").register()
+importlib.import_module(f"{TOOLS}.full_size.probe").add_route()
 
 
 @node("LoadedModules", {"names": "STRING"}, shows=True, always=True)

@@ -7,7 +7,6 @@ of the published files. Needs ComfyUI on sys.path. The tests hold them to the pu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import comfy.ldm.models.autoencoder
@@ -24,7 +23,6 @@ Shape = tuple[int, ...]
 Layout = dict[str, Shape]
 
 META = torch.device("meta")
-PROMPT_TOKENS = 77
 POSITION_IDS = "conditioner.embedders.0.transformer.text_model.embeddings.position_ids"
 UNET_CONFIG: dict[str, Any] = {
     **tiny_sdxl.UNET_CONFIG,
@@ -37,11 +35,6 @@ VAE_CONFIG = {
     "dropout": 0.0,
 }
 WIDER = 10  # the channels of SDXL's cross-attentions over those of the tiny one
-
-
-def numbers(layout: Layout) -> int:
-    """How many numbers a file of this layout holds."""
-    return sum(prod(shape) for shape in layout.values())
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> Layout:

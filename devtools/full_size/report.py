@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .limits import GIB
 from .measure import Run
 
+Survey = Mapping[str, Any]  # what the probe answers, and the process's memory
 MIB = 1 << 20
-# What the pack may still hold after /free beside identities: small tables, remembered faces.
-LEFT_ALLOWED = MIB
-# What all of the server may still hold in tensors: whoever keeps a model keeps more.
-TENSORS_ALLOWED = 64 * MIB
+AT_THE_END = "after /free"
+# What is looked for in the server, and the bytes of it that may still be there at the end.
+HELD: dict[str, Callable[[Survey], int]] = {
+    "Identities": lambda survey: survey["pack"]["identities"],
+    "Adapter weights": lambda survey: survey["pack"]["weights"],
+    "Anything else of the pack": lambda survey: survey["pack"]["other"],
+    "Open ONNX sessions, by file size": lambda survey: sum(survey["sessions"]),
+    "All tensors of the server": lambda survey: survey["tensors"],
+    "The server's own memory": lambda survey: survey["own"],
+}
+LEFT_ALLOWED = {
+    "Adapter weights": 0,
+    "Anything else of the pack": MIB,  # small tables, remembered faces
+    "Open ONNX sessions, by file size": 0,
+    "All tensors of the server": 64 * MIB,  # whoever keeps a model keeps more
+}
 
 # Words with which ComfyUI's loaders report a key that a file lacks or has too many.
 KEY_COMPLAINTS = re.compile(
@@ -23,7 +36,7 @@ KEY_COMPLAINTS = re.compile(
 )
 # Keys that ComfyUI's text encoder asks for and the published SDXL checkpoint does not have, and one
 # it has and nobody asks for: the published file makes ComfyUI say the same.
-KNOWN_TO_DIFFER = {
+KNOWN = {
     "clip_l.logit_scale",
     "clip_l.transformer.text_projection.weight",
     "clip_l.transformer.text_model.embeddings.position_ids",
@@ -32,8 +45,6 @@ KNOWN_TO_DIFFER = {
 # random weights the face region is a small part of the picture, and the whole differs by little.
 LEAST_DIFFERENCE = 0.02
 NOT_FINITE = "invalid value encountered"
-
-Survey = Mapping[str, Any]
 
 
 @dataclass
@@ -46,9 +57,7 @@ class Figures:
     plain: list[Run] = field(default_factory=list)
     instantid: list[Run] = field(default_factory=list)
     surveys: dict[str, Survey] = field(default_factory=dict)
-    resident: dict[str, int] = field(default_factory=dict)
-    peak_own: int = 0
-    peak_resident: int = 0
+    peaks: dict[str, int] = field(default_factory=dict)
     whole: float = 0.0
 
 
@@ -63,12 +72,8 @@ def import_seconds(log: str) -> float:
 def key_complaints(log: str) -> list[str]:
     """The lines in which ComfyUI says that keys were missing, unexpected or left over."""
     lines = [line for line in log.splitlines() if KEY_COMPLAINTS.search(line)]
-    return [line for line in lines if not _is_known(line)]
-
-
-def _is_known(line: str) -> bool:
-    named = set(re.findall(r"'([^']+)'", line))
-    return bool(named) and named <= KNOWN_TO_DIFFER
+    named = [set(re.findall(r"'([^']+)'", line)) for line in lines]
+    return [line for line, keys in zip(lines, named, strict=True) if not keys or keys - KNOWN]
 
 
 def failures(figures: Figures, log: str, spread: float, difference: float) -> list[str]:
@@ -88,27 +93,12 @@ def failures(figures: Figures, log: str, spread: float, difference: float) -> li
             f"With and without InstantID the pictures differ by {difference:.3f} of 255; at "
             f"least {LEAST_DIFFERENCE} was wanted. It cannot have been applied."
         )
-    return found + held_after(figures.surveys["after /free"])
-
-
-def held_after(survey: Survey) -> list[str]:
-    """Return what the pack wrongly holds after ComfyUI's own unload, as sentences."""
-    held, found = survey["pack"], []
-    if held["weights"] > 0:
-        found.append(f"After /free the pack holds {held['weights']:,} bytes of adapter weights.")
-    if held["other"] > LEFT_ALLOWED:
-        found.append(
-            f"After /free the pack holds {held['other']:,} bytes beside identities; at most "
-            f"{LEFT_ALLOWED:,} were wanted."
-        )
-    if survey["tensors"] > TENSORS_ALLOWED:
-        found.append(
-            f"After /free the server holds {survey['tensors']:,} bytes of tensors; at most "
-            f"{TENSORS_ALLOWED:,} were wanted. Something keeps a model."
-        )
-    if survey["sessions"]:
-        found.append(f"After /free {len(survey['sessions'])} ONNX sessions are open.")
-    return found
+    left = {what: count(figures.surveys[AT_THE_END]) for what, count in HELD.items()}
+    return found + [
+        f"After /free there is too much of: {what}, {left[what]:,} bytes; at most {most:,} wanted."
+        for what, most in LEFT_ALLOWED.items()
+        if left[what] > most
+    ]
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -136,14 +126,10 @@ def _times(figures: Figures) -> str:
         if kind in figures.first.nodes:
             rows.append((text, f"{figures.first.nodes[kind]:.2f} s"))
     rows.append(("First picture, with all of the above", f"{figures.first.whole:.0f} s"))
-    again = max(pack_seconds(run) for run in figures.instantid)
+    own = [[s for kind, s in run.nodes.items() if kind[:4] == "IID_"] for run in figures.instantid]
+    again = max(map(sum, own))
     rows.append(("The pack's nodes anew, after a picture without them", f"{again:.2f} s"))
     return markdown(("What", "Time"), rows)
-
-
-def pack_seconds(run: Run) -> float:
-    """What the pack's own nodes took in one prompt."""
-    return sum(seconds for kind, seconds in run.nodes.items() if kind.startswith("IID_"))
 
 
 def _speed(figures: Figures) -> str:
@@ -168,17 +154,10 @@ def _median(values: Sequence[float], unit: str) -> tuple[str, str, str]:
 
 def _memory(figures: Figures) -> str:
     surveys = figures.surveys.values()
-    rows = [
-        ("Identities", *(_size(s["pack"]["identities"]) for s in surveys)),
-        ("Adapter weights", *(_size(s["pack"]["weights"]) for s in surveys)),
-        ("Anything else of the pack", *(_size(s["pack"]["other"]) for s in surveys)),
-        ("Open ONNX sessions, by file size", *(_size(sum(s["sessions"])) for s in surveys)),
-        ("All tensors of the server", *(_size(s["tensors"]) for s in surveys)),
-        ("The server's own memory", *(_size(figures.resident[name]) for name in figures.surveys)),
-    ]
+    rows = [(what, *(_size(count(one)) for one in surveys)) for what, count in HELD.items()]
     peak = (
-        f"Peak of the server's own memory: {_size(figures.peak_own)}; with mapped files, which "
-        f"the system may drop: {_size(figures.peak_resident)}."
+        f"Peak of the server's own memory: {_size(figures.peaks['own'])}; with mapped files, which "
+        f"the system may drop: {_size(figures.peaks['resident'])}."
     )
     return markdown(("Held", *figures.surveys), rows) + "\n\n" + peak
 

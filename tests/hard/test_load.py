@@ -149,12 +149,10 @@ OTHERS = [
 
 
 @pytest.fixture(scope="module")
-def classic(tmp_path_factory: pytest.TempPathFactory, adapter: Any) -> Iterator[Server]:
+def classic(adapter: Any) -> Iterator[Server]:
     """A server that remembers the last prompt only, so that every other one is really run."""
     models = standin_models(default_comfyui(), sys.executable)
-    base = tmp_path_factory.mktemp("classic")
-    measure.add_probe(base)
-    with serve(models, base, arguments=["--cache-classic"]) as server:
+    with serve(models, arguments=["--cache-classic"]) as server:
         save_people(server, adapter)
         yield server
 
