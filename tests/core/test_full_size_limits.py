@@ -16,7 +16,8 @@ GIB = limits.GIB
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
-ENOUGH: dict[str, Any] = {"memory": 17 * GIB, "disk": 14 * 10**9, "made": 0, "folder": Path("somewhere")}
+PLACE = Path("somewhere")
+ENOUGH: dict[str, Any] = {"memory": 17 * GIB, "disk": 14 * 10**9, "made": 0, "folder": PLACE}
 
 
 def test_too_little_memory_is_refused_with_what_is_free_and_what_is_wanted() -> None:
