@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,6 @@ def machine(device: Any) -> dict[str, str]:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure the cases, print a table for each, and return all figures."""
     checkout()
-    cases, timing = part("cases"), part("timing")
     import torch
 
     dtype = getattr(torch, DTYPES[options.dtype])
@@ -86,29 +86,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     device = importlib.import_module("comfy.model_management").get_torch_device()
     settle(options, device.type == "cuda")
     make = functools.cache(lambda: part("models").make(options.models, dtype))
-    settings = cases.Settings(options.pixels, options.rounds, options.calls)
-    verdicts: list[str] = []
-    figures: dict[str, Any] = {"machine": machine(device), "options": vars(options)}
-    figures["verdicts"] = verdicts
+    figures = {"machine": machine(device), "options": vars(options), "verdicts": []}
     for name in options.case or (*AROUND, *CASES):
         if name in AROUND:
-            figures[name] = measure_around(name, options, dtype, make, verdicts)
-            continue
-        made = make()
-        paced = cases.paced(settings, name)
-        rows = {row[0]: cases.measure(made, row, paced) for row in cases.CASES[name](made, paced)}
-        title = f"{name}: seconds per call of the UNet, {options.models} models, {options.dtype}"
-        print(timing.table(title, rows) + "\n", flush=True)
-        figures[name] = {row: timings.to_json() for row, timings in rows.items()}
-        if made.device.type == "cuda":
-            figures[f"{name}, asked of the GPU"] = gpu_costs(made, cases, name, settings)
-        if name == "adapter":
-            on_gpu = made.device.type == "cuda"
-            verdicts.append(
-                gpu_verdict(rows) if on_gpu else adapter_verdict(made, options, figures[name])
-            )
-        if name == "people":
-            verdicts.append(people_verdict(made, paced, figures[name]))
+            measure_around(name, options, dtype, make, figures)
+        else:
+            measure_calls(name, options, make(), figures)
     return figures
 
 
@@ -121,13 +104,9 @@ def settle(options: argparse.Namespace, on_gpu: bool) -> None:
 
 
 def measure_around(
-    name: str,
-    options: argparse.Namespace,
-    dtype: Any,
-    make: Callable[[], Any],
-    verdicts: list[str],
-) -> dict[str, Any]:
-    """Measure a case around the sampling, print its table, and return its figures.
+    name: str, options: argparse.Namespace, dtype: Any, make: Callable[[], Any], figures: Any
+) -> None:
+    """Measure a case around the sampling, print its table, and add what it gave to `figures`.
 
     A case whose Python packages are missing is left out, with a line that names them.
     """
@@ -140,29 +119,37 @@ def measure_around(
             rows = module.CASES[name](setup)
         except around.NotHereError as missing:
             print(f"**{name}** was left out: {missing}\n", flush=True)
-            return {"left out": str(missing)}
+            figures[name] = {"left out": str(missing)}
+            return
     print(timing.table(f"{name}: seconds, {options.models} models", rows) + "\n", flush=True)
     if hasattr(module, "notes"):
         print(module.notes(rows) + "\n", flush=True)
     if hasattr(module, "verdict"):
-        verdicts.append(module.verdict(rows))
-    return {row: timings.to_json() for row, timings in rows.items()}
+        figures["verdicts"].append(module.verdict(rows))
+    figures[name] = {row: timings.to_json() for row, timings in rows.items()}
 
 
-def gpu_verdict(rows: Any) -> str:
-    """Return the verdict on whole calls, which is that of a GPU."""
-    return part("gpu").verdict(rows)
-
-
-def gpu_costs(made: Any, cases: Any, name: str, settings: Any) -> dict[str, Any]:
-    """Count launches, waits and peak memory of a case's variants, print them, and return them."""
-    gpu = part("gpu")
-    rows = {row[0]: gpu.measure(made, row) for row in cases.CASES[name](made, settings)}
-    print(gpu.table(f"{name}: what one call asks of the GPU", rows) + "\n", flush=True)
-    return {
-        row: {variant: costs.to_json() for variant, costs in variants.items()}
-        for row, variants in rows.items()
-    }
+def measure_calls(name: str, options: argparse.Namespace, made: Any, figures: Any) -> None:
+    """Measure a case per call of the UNet, print its tables, and add what it gave to `figures`."""
+    cases, timing, gpu = part("cases"), part("timing"), part("gpu")
+    settings = cases.Settings(options.pixels, options.rounds, options.calls)
+    paced, on_gpu = cases.paced(settings, name), made.device.type == "cuda"
+    rows = {row[0]: cases.measure(made, row, paced) for row in cases.CASES[name](made, paced)}
+    title = f"{name}: seconds per call of the UNet, {options.models} models, {options.dtype}"
+    print(timing.table(title, rows) + "\n", flush=True)
+    figures[name] = {row: timings.to_json() for row, timings in rows.items()}
+    if on_gpu:
+        costs = {row[0]: gpu.measure(made, row) for row in cases.CASES[name](made, settings)}
+        print(gpu.table(f"{name}: what one call asks of the GPU", costs) + "\n", flush=True)
+        figures[f"{name}, asked of the GPU"] = {
+            row: {variant: asdict(one) for variant, one in own.items()}
+            for row, own in costs.items()
+        }
+    if name == "adapter":
+        verdict = gpu.verdict(rows) if on_gpu else adapter_verdict(made, options, figures[name])
+        figures["verdicts"].append(verdict)
+    if name == "people":
+        figures["verdicts"].append(people_verdict(made, paced, figures[name]))
 
 
 def adapter_verdict(made: Any, options: argparse.Namespace, figures: dict[str, Any]) -> str:
@@ -179,7 +166,7 @@ def people_verdict(made: Any, settings: Any, figures: dict[str, Any]) -> str:
     pixels = max(settings.sizes)
     crowds = share.measure(made, pixels, settings.rounds)
     print(share.table(f"people: rows and own time per call at {pixels}x{pixels}", crowds) + "\n")
-    figures["own time"] = [crowd.to_json() for crowd in crowds]
+    figures["own time"] = [asdict(crowd) for crowd in crowds]
     return share.verdict(crowds, pixels)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -162,14 +163,11 @@ def measure(models: m.Models, row: Row, settings: Settings) -> Timings:
     x, clock = m.noise(size, batch), Clock(models.device)
     results: dict[str, torch.Tensor] = {}
 
-    def work(variant: str) -> Callable[[], float]:
-        def one() -> float:
-            seconds, results[variant] = m.calls(*variants[variant], x, settings.calls, clock)
-            return min(seconds)
+    def work(variant: str) -> float:
+        seconds, results[variant] = m.calls(*variants[variant], x, settings.calls, clock)
+        return min(seconds)
 
-        return one
-
-    timings = paired({variant: work(variant) for variant in variants}, settings.rounds)
+    timings = paired({variant: partial(work, variant) for variant in variants}, settings.rounds)
     base = results[timings.base]
     for variant, result in results.items():
         if not bool(result.isfinite().all()):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import comfy.model_management
 import torch
@@ -23,6 +24,7 @@ WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize
 FEW, MANY = 1, 5  # calls of the two samplings whose difference is taken
 PIXELS, LIMIT = 1024, 1.02  # of the picture, and of a call with the adapter over a bare one
 ADAPTER = "adapter"
+CPU = torch.device("cpu")  # whose clock waits for nothing
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,6 @@ class Costs:
     launches: int | None
     waits: int | None
     peak_bytes: int
-
-    def to_json(self) -> dict[str, int | None]:
-        return asdict(self)
 
 
 def count(events: Iterable[tuple[str, int]], names: tuple[str, ...]) -> int:
@@ -78,7 +77,7 @@ def _only_what_is_used(device: torch.device) -> None:
 def peaks(models: m.Models, row: cases.Row) -> dict[str, int]:
     """Return the bytes of a GPU's memory that a sampling of each variant takes beyond weights."""
     _, size, batch, variants = row
-    x, clock = m.noise(size, batch), Clock(torch.device("cpu"))
+    x, clock = m.noise(size, batch), Clock(CPU)
     found: dict[str, int] = {}
     for name, variant in variants.items():
         _forget_peak(models.device)
@@ -106,19 +105,18 @@ def _peak(device: torch.device) -> int:
 def _sample(
     models: m.Models, variant: cases.Variant, x: torch.Tensor, calls: int
 ) -> tuple[list[tuple[str, int]], int]:
-    """Return how often each function was called in a sampling, and its peak memory in bytes."""
-    clock = Clock(torch.device("cpu"))  # one that waits for nothing
-    if models.device.type != "cuda":
-        m.calls(*variant, x, calls, clock)
-        return [], 0
-    # Without the CPU's operators, of which there are ten times as many: the driver's functions that
-    # are counted come with the GPU's.
+    """Return how often each function was called in a sampling, and its peak memory in bytes.
+
+    Without the CPU's operators, of which there are ten times as many: the driver's functions that
+    are counted come with the GPU's.
+    """
+    on_gpu = models.device.type == "cuda"
     activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        m.calls(*variant, x, calls, clock)
+    with torch.profiler.profile(activities=activities) if on_gpu else nullcontext() as profile:
+        m.calls(*variant, x, calls, Clock(CPU))
         _wait(models.device)
-    events = [(event.key, event.count) for event in profile.key_averages()]
-    return events, _peak(models.device)
+    events = profile.key_averages() if profile else []
+    return [(event.key, event.count) for event in events], _peak(models.device)
 
 
 def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from ...instantid_core.identity import Identity, IdentitySide
 from ...instantid_core.keypoints import FacePoints, Keypoints
 from ...instantid_core.unet_layout import measure_unet
 from .. import tiny_sdxl
-from ..full_size import layouts
+from ..full_size import files, layouts
 
 TOKENS = 16
 # Five points of a face in units of its width, from its middle.
@@ -27,7 +26,6 @@ CFG = 5.0
 TIMESTEP = 500
 FALL = 30  # timesteps from a call to the next, where noise levels fall
 CPU = torch.device("cpu")
-SIDES = ("positive", "negative")
 Size = int | tuple[int, int]  # pixels of a square picture's side, or width and height
 
 
@@ -77,28 +75,19 @@ def make(size: str, dtype: torch.dtype, device: torch.device = CPU) -> Models:
         context = torch.randn(1, 77, unet["context_dim"], generator=generator)
         return [[context, {"pooled_output": torch.randn(1, pooled, generator=generator)}]]
 
-    control_net = _control_net(unet, dtype, device)
-    return Models(tiny_sdxl.patcher(model), control_net, text(), text(), dtype)
-
-
-def _control_net(unet: dict[str, Any], dtype: torch.dtype, device: torch.device) -> Any:
-    module = tiny_sdxl.controlnet(unet, dtype, device)
-    fill(module)
-    return tiny_sdxl.wrapped(module)
+    control = tiny_sdxl.controlnet(unet, dtype, device)
+    fill(control)
+    nets = tiny_sdxl.patcher(model), tiny_sdxl.wrapped(control)
+    return Models(*nets, text(), text(), dtype)
 
 
 def fill(module: torch.nn.Module) -> None:
-    """Give every parameter numbers that keep activations finite: norms one, matrices by fan-in."""
-    block = torch.randn(1_048_573, generator=torch.Generator().manual_seed(0))
-    block = block.to(next(module.parameters()).device)
+    """Give every parameter random numbers that keep activations finite, as the files have them."""
+    block = torch.from_numpy(files.normal_block(0)).to(next(module.parameters()).device)
     for name, parameter in module.named_parameters():
-        flat = parameter.data.view(-1)
-        if parameter.ndim == 1:
-            flat.fill_(0.0 if name.endswith("bias") else 1.0)
-            continue
-        scaled = block.mul(parameter[0].numel() ** -0.5).to(parameter.dtype)
-        for start in range(0, len(flat), len(block)):
-            part = flat[start : start + len(block)]
+        mean, spread = files.scale_of(name, tuple(parameter.shape))
+        scaled = block[: parameter.numel()].mul(spread).add_(mean).to(parameter.dtype)
+        for part in parameter.data.view(-1).split(len(block)):
             part.copy_(scaled[: len(part)])
 
 
@@ -161,28 +150,17 @@ class _Calls(comfy.samplers.Sampler):
         self.seconds: list[float] = []
         self.denoised = torch.zeros(())
 
-    def sample(
-        self,
-        model_wrap: Any,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Callable[..., None] | None,
-        noise: Tensor,
-        *unused: Any,
-        **also_unused: Any,
-    ) -> Tensor:
-        conds = [model_wrap.conds[side] for side in SIDES]
+    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: Any, *more: Any) -> Tensor:
+        _, noise, *_ = more  # after ComfyUI's callback
+        conds = [model_wrap.conds[side] for side in ("positive", "negative")]
+        net, options = model_wrap.inner_model, extra_args["model_options"]
         x = noise * (sigmas[0] ** 2 + 1).sqrt()
 
         def call(sigma: Tensor) -> None:
-            positive, negative = comfy.samplers.calc_cond_batch(
-                model_wrap.inner_model,
-                conds,
-                x,
-                sigma.to(sigmas).repeat(x.shape[0]),
-                extra_args["model_options"],
+            repeated = sigma.to(sigmas).repeat(x.shape[0])
+            self.denoised = torch.cat(
+                comfy.samplers.calc_cond_batch(net, conds, x, repeated, options)
             )
-            self.denoised = torch.cat([positive, negative])
 
         self.seconds = [self.clock.time(functools.partial(call, s)) for s in self.sigmas]
         return noise
