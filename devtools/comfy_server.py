@@ -108,19 +108,20 @@ class Server:
         """All that the server has printed so far."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
+    def _read(self, path: str, body: bytes | None = None) -> bytes:
+        kind = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}{path}", body, kind)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
     def get(self, path: str) -> Any:
         """Return the JSON that the server answers to a GET."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
-            return json.load(answer)
+        return json.loads(self._read(path))
 
     def post(self, path: str, content: Any) -> Any:
         """Return the JSON that the server answers to a POST; PromptFailedError if it refuses."""
-        body = json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.url}{path}", body)
-        request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                text = answer.read()
+            text = self._read(path, json.dumps(content).encode())
         except urllib.error.HTTPError as error:
             raise PromptFailedError(_refusal(error.read().decode(errors="replace"))) from error
         return json.loads(text) if text else None
@@ -154,15 +155,12 @@ class Server:
 
     def fetch(self, image: dict[str, str]) -> bytes:
         """Return the bytes of a picture named by a node's output."""
-        query = urllib.parse.urlencode(
-            {name: image[name] for name in ("filename", "subfolder", "type")}
-        )
-        with urllib.request.urlopen(f"{self.url}/view?{query}", timeout=60) as answer:
-            return answer.read()
+        names = {name: image[name] for name in ("filename", "subfolder", "type")}
+        return self._read(f"/view?{urllib.parse.urlencode(names)}")
 
     def stop(self) -> None:
         """End the server and everything it started, if it was started here."""
-        _end(self.process)
+        end_process(self.process)
 
 
 @contextlib.contextmanager
@@ -191,38 +189,48 @@ def serve(
     python = python or sys.executable
     models = models or standin_models(comfyui, python)
     port = port or free_port()
-    with _folder(base) as folder:
-        lay_out(folder, models, pack=pack, dev_nodes=dev_nodes)
+    with contextlib.ExitStack() as stack:
+        if base is None:
+            place = tempfile.TemporaryDirectory("", "instantid-server-", ignore_cleanup_errors=True)
+            base = Path(stack.enter_context(place))
+        lay_out(base, models, pack=pack, dev_nodes=dev_nodes)
+        base = base.resolve()
         command = [
             *(str(python), str(comfyui / "main.py"), *(["--cpu"] if cpu else [])),
-            *("--disable-api-nodes", "--base-directory", str(folder)),
+            *("--disable-api-nodes", "--base-directory", str(base)),
             *("--database-url", "sqlite:///:memory:"),
             *("--listen", "127.0.0.1", "--port", str(port), *arguments),
         ]
         variables = {**quick_python(), "PYTHONUNBUFFERED": "1", **(environment or {})}
-        with open(folder / "server.log", "wb") as log:
-            process = start_process(command, log, variables)
-        server = Server(f"http://127.0.0.1:{port}", folder, process)
-        try:
-            _wait_until_it_answers(server)
-            yield server
-        finally:
-            server.stop()
+        with open(base / "server.log", "wb") as log:
+            process = start_process(command, variables, stdout=log, stderr=subprocess.STDOUT)
+        server = Server(f"http://127.0.0.1:{port}", base, process)
+        stack.callback(server.stop)
+        _wait_until_it_answers(server)
+        yield server
 
 
 def start_process(
-    command: list[str], log: Any, variables: dict[str, str]
+    command: list[str], variables: dict[str, str], **how: Any
 ) -> subprocess.Popen[bytes]:
     """Start a process in a group of its own, which ends with this process even if it is killed."""
-    return subprocess.Popen(
-        command,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        env=variables,
-        start_new_session=os.name != "nt",
-        preexec_fn=end_with_parent if os.name != "nt" else None,
-    )
+    alone: dict[str, Any] = {"start_new_session": True, "preexec_fn": end_with_parent}
+    how |= {} if os.name == "nt" else alone
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=variables, **how)
+
+
+def end_process(process: subprocess.Popen[bytes] | None) -> None:
+    """End a process and its group: first politely, then not."""
+    for ask in (signal.SIGTERM, signal.SIGKILL if os.name != "nt" else signal.SIGTERM):
+        if process is None or process.poll() is not None:
+            return
+        if os.name == "nt":
+            process.terminate()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, ask)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
 
 
 def end_with_parent() -> None:
@@ -301,19 +309,6 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@contextlib.contextmanager
-def _folder(base: Path | None) -> Iterator[Path]:
-    if base is not None:
-        base.mkdir(parents=True, exist_ok=True)
-        yield base.resolve()
-        return
-    folder = Path(tempfile.mkdtemp(prefix="instantid-server-")).resolve()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _wait_until_it_answers(server: Server) -> None:
     end = time.monotonic() + START_LIMIT
     while server.process.poll() is None and time.monotonic() < end:
@@ -381,17 +376,3 @@ def _refusal(text: str) -> str:
     except (ValueError, KeyError, TypeError):
         return text
     return "\n".join(lines)
-
-
-def _end(process: subprocess.Popen[bytes] | None) -> None:
-    """End a process and its group: first politely, then not."""
-    for ask in (signal.SIGTERM, signal.SIGKILL if os.name != "nt" else signal.SIGTERM):
-        if process is None or process.poll() is not None:
-            return
-        if os.name == "nt":
-            process.terminate()
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, ask)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)

@@ -17,18 +17,17 @@ The exit code is 1 when a tier fails, takes too long or has no test to run.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import env
+from comfy_server import end_process, quick_python, start_process
 
 TESTS = env.ROOT / "tests"
 TIERS = ("core", "host", "server", "browser")
@@ -88,10 +87,9 @@ def variables_for(tier: str, ready: env.Environment, frontend: str | None) -> di
 
     frontend: the version that `browser` runs in, where it is not the one ComfyUI names.
     """
-    variables = {**os.environ, "COMFYUI_PATH": str(ready.comfyui), "PYTHONUNBUFFERED": "1"}
-    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # every start would compile all of torch anew
     # The models are tiny: more threads only wait for each other.
-    variables = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **variables}
+    variables = {"OMP_NUM_THREADS": "1", **quick_python(), "PYTHONUNBUFFERED": "1"}
+    variables["COMFYUI_PATH"] = str(ready.comfyui)
     if tier == "browser":
         variables["CHROMIUM"] = str(env.ensure_browser())
         if frontend:
@@ -138,37 +136,13 @@ def run_with_limit(command: list[str], variables: dict[str, str], seconds: int) 
 
     The command leads a process group of its own, so that what it started ends with it.
     """
-    process = subprocess.Popen(
-        command,
-        cwd=env.ROOT,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        start_new_session=os.name != "nt",
-    )
+    process = start_process(command, variables, cwd=env.ROOT)
     try:
         return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         return None
     finally:
-        if process.poll() is None:
-            stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group: asked first, then killed."""
-    if os.name == "nt":
-        group: Callable[[int], None] = process.send_signal
-    else:
-
-        def group(number: int) -> None:
-            os.killpg(process.pid, number)
-
-    group(signal.SIGTERM)
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        process.kill() if os.name == "nt" else group(signal.SIGKILL)
-        process.wait()
+        end_process(process)
 
 
 def judge(code: int, report: Path) -> tuple[bool, str]:
