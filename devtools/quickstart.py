@@ -49,6 +49,8 @@ INSIDE = "INSTANTID_QUICKSTART_STARTED"  # set in the environment's own process:
 KEYPOINTS_NODE = "quickstart_keypoints"
 STANDIN_SIZE, STANDIN_STEPS = 512, 4
 BAR = 30
+MODEL_FILES = {".safetensors", ".ckpt", ".bin", ".pth", ".pt"}
+say = partial(print, flush=True)
 # The loaders of the basic workflow: class, the input that names the file, folder of `models`.
 LOADERS = (
     ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
@@ -57,26 +59,23 @@ LOADERS = (
 )
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0],
         epilog="Without --image, --prompt, --models and a size: a sheet of drawn people.",
     )
-    parser.add_argument("--image", type=Path, help="the photo; a portrait by NASA unless named")
-    parser.add_argument("--prompt", help="what the picture shows")
-    parser.add_argument("--steps", type=int, help=f"sampling steps ({STANDIN_STEPS}; real: 30)")
-    parser.add_argument("--seed", type=int, help="seed of the noise (1)")
-    parser.add_argument("--width", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
-    parser.add_argument("--height", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
-    parser.add_argument(
-        "--models", type=Path, metavar="DIR", help="a folder of real models, like ComfyUI's"
-    )
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where the pictures go")
-    parser.add_argument(
-        "--serve", action="store_true", help="keep the server afterwards and print its URL"
-    )
+    add = parser.add_argument
+    add("--image", type=Path, help="the photo; a portrait by NASA unless named")
+    add("--prompt", help="what the picture shows")
+    add("--steps", type=int, help=f"sampling steps ({STANDIN_STEPS}; real: 30)")
+    add("--seed", type=int, help="seed of the noise (1)")
+    add("--width", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
+    add("--height", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
+    add("--models", type=Path, metavar="DIR", help="a folder of real models, like ComfyUI's")
+    add("--output", type=Path, default=FOLDER, help="where the pictures go")
+    add("--serve", action="store_true", help="keep the server afterwards and print its URL")
     env.add_arguments(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     for name in ("width", "height"):
         value = getattr(options, name)
         if value is not None and (value < 64 or value % 8):
@@ -129,16 +128,14 @@ def make_prompt(options: argparse.Namespace, photo: str) -> Prompt:
 def use_files_of(prompt: Prompt, models: Path) -> None:
     """Let the loaders name files that are in `models`, where the workflow's own are not."""
     for kind, name, folder in LOADERS:
-        found = sorted(
-            str(path.relative_to(models / folder))
-            for path in (models / folder).rglob("*")
-            if path.suffix in {".safetensors", ".ckpt", ".bin", ".pth", ".pt"}
-        )
+        place = models / folder
+        files = (path for path in place.rglob("*") if path.suffix in MODEL_FILES)
+        found = sorted(str(path.relative_to(place)) for path in files)
         if not found:
-            raise SystemExit(f"There is no model file in {models / folder}; {kind} needs one.")
+            raise SystemExit(f"There is no model file in {place}; {kind} needs one.")
         for node in (n["inputs"] for n in prompt.values() if n["class_type"] == kind):
             if node[name] not in found:
-                print(f"{kind}: {node[name]} is not in {models / folder}; taking {found[0]}")
+                say(f"{kind}: {node[name]} is not in {place}; taking {found[0]}")
                 node[name] = found[0]
 
 
@@ -150,11 +147,12 @@ def show_step(sampler: str, node: str, step: int, steps: int) -> None:
         print(f"  [{bar:.<{BAR}}] step {step} of {steps}", end="\r" if again else "\n", flush=True)
 
 
-def save(server: Server, result: Result, node: str, path: Path) -> None:
-    """Write the one picture that a node saved."""
+def save(server: Server, result: Result, node: str, path: Path) -> Path:
+    """Write the one picture that a node saved, and return where."""
     (image,) = result.images(node)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(server.fetch(image))
+    return path
 
 
 def make_picture(server: Server, options: argparse.Namespace, portrait: Path) -> None:
@@ -168,14 +166,9 @@ def make_picture(server: Server, options: argparse.Namespace, portrait: Path) ->
     began = time.monotonic()
     result = server.run(prompt, partial(show_step, id_of(prompt, "KSampler")), seconds=24 * 3600)
     say(f"Workflow done in {time.monotonic() - began:.1f} s")
-    saver = id_of(prompt, "SaveImage", besides=KEYPOINTS_NODE)
-    output = options.output.resolve()
-    for node, name, what in (
-        (saver, "picture.png", "Picture"),
-        (KEYPOINTS_NODE, "keypoints.png", "Drawn keypoints"),
-    ):
-        save(server, result, node, output / name)
-        say(f"{what + ':':<17}{output / name}")
+    saver, output = id_of(prompt, "SaveImage", besides=KEYPOINTS_NODE), options.output.resolve()
+    say(f"Picture:         {save(server, result, saver, output / 'picture.png')}")
+    say(f"Drawn keypoints: {save(server, result, KEYPOINTS_NODE, output / 'keypoints.png')}")
 
 
 def wants_drawn_people(options: argparse.Namespace) -> bool:
@@ -192,22 +185,18 @@ def show_drawn_people(server: Server, options: argparse.Namespace, models: Path)
     given = sheet.make_sheet()
     for name, picture in given.inputs().items():
         cv2.imwrite(str(server.base / "input" / name), picture[..., ::-1])
-    files = {
-        "checkpoint": Path(make_standins.CHECKPOINT).name,
-        "identitynet": Path(make_standins.IDENTITYNET).name,
-        "adapter": Path(make_standins.ADAPTER).name,
-    }
+    names = ("checkpoint", "identitynet", "adapter")
+    files = {name: Path(getattr(make_standins, name.upper())).name for name in names}
     seed = sheet.SEED if options.seed is None else options.seed
     prompt = sheet.graph(files, seed, options.steps or sheet.STEPS)
     began = time.monotonic()
     result = server.run(prompt, seconds=3600)
     say(f"Five pictures in {time.monotonic() - began:.1f} s")
     output = options.output.resolve()
-    output.mkdir(parents=True, exist_ok=True)
     made: dict[str, Any] = {}
     for name in ("keypoints", *sheet.RESULTS):
-        save(server, result, name, output / f"{name}.png")
-        made[name] = cv2.imread(str(output / f"{name}.png"))[..., ::-1]
+        saved = save(server, result, name, output / f"{name}.png")
+        made[name] = cv2.imread(str(saved))[..., ::-1]
     place = output / "sheet.png"
     cv2.imwrite(str(place), sheet.compose(given, made)[..., ::-1])
     for line in sheet.likenesses(given, made, open_faces(models)):
@@ -223,10 +212,6 @@ def open_faces(models: Path) -> Any:
     faces = importlib.import_module(f"{make_standins.PACKAGE}.instantid_core.faces")
     folder = models / make_standins.FACES
     return faces.open_analyzer(faces.find_pack("antelopev2", [folder.parent.parent]), "CPU")
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
 
 
 def run(options: argparse.Namespace, started: float) -> None:
@@ -277,15 +262,11 @@ def set_up(options: argparse.Namespace) -> int:
     return subprocess.call(command, env=variables)
 
 
-def stop_politely(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
 def main() -> int:
     options = parse()
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop_politely)
+            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     started = os.environ.pop(INSIDE, None)
     try:
         if started is None:
