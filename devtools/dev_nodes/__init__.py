@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from comfy.ldm.modules.attention import optimized_attention
+from torch.nn.functional import adaptive_avg_pool2d
+
 from . import faults  # noqa: F401 (its nodes are registered)
 from .declared import NODES, node
 
@@ -37,8 +40,6 @@ class StyleSlot:
         self.shares.append((weight, colours))
 
     def __call__(self, q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> Any:
-        from comfy.ldm.modules.attention import optimized_attention
-
         out = optimized_attention(q, k, v, extra_options["n_heads"])
         for weight, colours in self.shares:  # (1, 4, 3), repeated to the slot's width
             tokens = colours.to(q).repeat(q.shape[0], 1, -(-q.shape[2] // 3))[..., : q.shape[2]]
@@ -53,8 +54,6 @@ STYLED = (("input", 7, 10), ("output", 0, 10), ("middle", 0, 10))
 @node("StyleAdapter", {"model": "MODEL", "image": "IMAGE", "weight": "FLOAT"}, "MODEL")
 def style_adapter(model: Any, image: Any, weight: float) -> Any:
     """Patch cross-attention as the usual style adapters do, with a picture's mean colours."""
-    from torch.nn.functional import adaptive_avg_pool2d
-
     pooled = adaptive_avg_pool2d(image[:1, ..., :3].movedim(-1, 1), 2)  # (1, 3, 2, 2)
     colours = pooled.flatten(2).movedim(1, 2)
     clone = model.clone()
