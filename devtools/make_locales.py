@@ -60,9 +60,10 @@ def read(path: Path) -> Texts:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def write(path: Path, texts: Texts) -> None:
+def write(path: Path, content: Any, indent: int = 1) -> None:
+    """Write JSON the same on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(texts, indent=2, ensure_ascii=False)
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
@@ -72,7 +73,7 @@ def update(nodes: dict[str, Any]) -> None:
     nodes: the `/object_info` entries of this pack's nodes.
     """
     english = {name: node_texts(info) for name, info in sorted(nodes.items())}
-    write(LOCALES / "en" / FILE, english)
+    write(LOCALES / "en" / FILE, english, 2)
     for folder in sorted(LOCALES.iterdir()):
         if folder.name != "en":
-            write(folder / FILE, keep_wanted(read(folder / FILE), english))
+            write(folder / FILE, keep_wanted(read(folder / FILE), english), 2)
