@@ -49,7 +49,8 @@ def fingerprint(kind: str) -> str:
     if kind == DRAWN:
         drawn = ROOT / "devtools" / "drawn"
         sources += [drawn / name for name in DRAWN_SOURCES]
-    sources += [ROOT / "devtools" / "tiny_sdxl.py", Path(__file__).resolve()]
+    sources += [ROOT / "devtools" / name for name in ("tiny_sdxl.py", "tiny_adapter.py")]
+    sources.append(Path(__file__).resolve())
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
@@ -66,11 +67,10 @@ def start_comfyui(comfyui: Path, *arguments: str) -> None:
 def make_models(models: Path) -> None:
     """Write every stand-in; ComfyUI must be importable."""
     checkout()
-    standins = f"{PACKAGE}.devtools.standins"
-    faces, sdxl, adapter = (
-        importlib.import_module(f"{standins}.{name}") for name in ("faces", "sdxl", "adapter")
-    )
-    fill = importlib.import_module(f"{standins}.weights").fill
+    names = ("standins.faces", "standins.sdxl", "standins.weights", "tiny_adapter")
+    parts = (importlib.import_module(f"{PACKAGE}.devtools.{name}") for name in names)
+    faces, sdxl, weights, adapter = parts
+    fill = weights.fill
     sdxl.make_checkpoint(models / CHECKPOINT, fill)
     sdxl.make_controlnet(models / IDENTITYNET, fill, "identitynet")
     sdxl.make_controlnet(models / DEPTHNET, fill, "depthnet")

@@ -29,7 +29,7 @@ from ...instantid_core.host.loading import Adapter
 from ..comfy_server import quick_python
 from ..full_size import files
 from ..standins import weights
-from ..standins.adapter import make_adapters
+from ..tiny_adapter import make_adapters
 from . import models as m
 from .timing import Clock, Timings, paired
 
