@@ -55,11 +55,8 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Result:
-    """One prompt that went through: outputs and pictures by node id.
-
-    seconds: of each node that ran, by its id, in their order. texts: the last text that each node's
-    id was given to show, for the client that queued it.
-    """
+    """One prompt that went through, all by node id: what came out, the seconds of each node that
+    ran, in their order, and the last text that each was given to show."""
 
     outputs: dict[str, dict[str, Any]]
     seconds: dict[str, float]
@@ -79,15 +76,11 @@ class Result:
 
 
 class PromptFailedError(ServerError):
-    """A prompt was refused or a node in it raised.
-
-    message: all the server said in one text. node: the id of the node that raised, if one did.
-    """
+    """A prompt was refused, or a node (its id) in it raised; message: all that the server said."""
 
     def __init__(self, message: str, node: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.node = node
+        self.message, self.node = message, node
 
 
 @dataclass
@@ -235,12 +228,10 @@ def end_process(process: subprocess.Popen[bytes] | None) -> None:
 
 def end_with_parent() -> None:
     """Ask Linux to end this process when the one that started it ends, however that happens."""
-    if sys.platform != "linux":
-        return
-    import ctypes
+    if sys.platform == "linux":
+        import ctypes
 
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def quick_python() -> dict[str, str]:
@@ -266,10 +257,8 @@ def standin_models(comfyui: Path, python: str | Path, kind: str = "random") -> P
     """
     maker = ROOT / "devtools" / "make_standins.py"
     command = [str(python), str(maker), str(comfyui), str(STATE / "standins"), kind]
-    done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, env=quick_python()
-    )
-    return Path(done.stdout.splitlines()[-1])
+    said = subprocess.check_output(command, text=True, env=quick_python())
+    return Path(said.splitlines()[-1])
 
 
 def lay_out(base: Path, models: Path, *, pack: bool = True, dev_nodes: bool = True) -> None:
@@ -279,21 +268,16 @@ def lay_out(base: Path, models: Path, *, pack: bool = True, dev_nodes: bool = Tr
     """
     for name in ("custom_nodes", "models", "input", "output", "user", "temp"):
         (base / name).mkdir(parents=True, exist_ok=True)
-    _link(base / "custom_nodes" / PACK_NAME, ROOT if pack else None)
-    _link(base / "custom_nodes" / DEV_NODES, ROOT / "devtools" / "dev_nodes" if dev_nodes else None)
-    for name in MODEL_FOLDERS:
-        source = models / name
-        _link(base / "models" / name, source if source.is_dir() else None)
-    photo = models / PORTRAIT
-    if photo.is_file():
-        shutil.copyfile(photo, base / "input" / PHOTO)
-
-
-def _link(place: Path, target: Path | None) -> None:
-    if place.is_symlink():
-        place.unlink()
-    if target is not None:
-        place.symlink_to(target.resolve(), target_is_directory=True)
+    links = {f"custom_nodes/{PACK_NAME}": ROOT if pack else None}
+    links[f"custom_nodes/{DEV_NODES}"] = ROOT / "devtools" / "dev_nodes" if dev_nodes else None
+    links |= {f"models/{name}": models / name for name in MODEL_FOLDERS}
+    for place, target in links.items():
+        if (base / place).is_symlink():
+            (base / place).unlink()
+        if target and target.is_dir():
+            (base / place).symlink_to(target.resolve(), target_is_directory=True)
+    if (models / PORTRAIT).is_file():
+        shutil.copyfile(models / PORTRAIT, base / "input" / PHOTO)
 
 
 def has_gpu() -> bool:
@@ -311,24 +295,22 @@ def free_port() -> int:
 
 def _wait_until_it_answers(server: Server) -> None:
     end = time.monotonic() + START_LIMIT
-    while server.process.poll() is None and time.monotonic() < end:
+    why = f"did not answer within {START_LIMIT:.0f} s"
+    while time.monotonic() < end:
         with contextlib.suppress(OSError):
             server.get("/system_stats")
             return
+        if (code := server.process.poll()) is not None:
+            why = f"ended with code {code} before it answered"
+            break
         time.sleep(0.1)
-    code = server.process.poll()
-    late = f"did not answer within {START_LIMIT:.0f} s"
-    why = late if code is None else f"ended with code {code} before it answered"
     raise ServerError(f"ComfyUI {why}. Its log ends:\n{server.log[-4000:]}")
 
 
 def _follow(
     connection: Any, prompt_id: str, progress: Progress | None, end: float
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Read the websocket until the prompt ends.
-
-    Returns the seconds of the nodes that ran, in order, and the last text of each that has one.
-    """
+    """Read the websocket until the prompt ends; return the seconds and texts of a Result."""
     began: list[tuple[str, float]] = []
     texts: dict[str, str] = {}
     while True:

@@ -4,12 +4,12 @@
 
 Everything goes into the git-ignored folder `.dev` of the checkout: a ComfyUI tree (unpacked from
 a hash-checked source distribution, unless a tree of your own is named by --comfyui or
-COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Linters
-get an environment of their own, `.dev/tools`, and so do the fleet, `.dev/fleet`, and the measuring
-of pictures, `.dev/quality`. With --python the environment is made from that interpreter, beside the
-others: `.dev/0.30.0-py3.13`. Nothing outside `.dev` is touched, but for Chromium and redis-server
-when the tests ask for them. A run that was cut short is repaired by the next one; two runs at once
-wait for each other. The last line of stdout is JSON: {"python": ..., "comfyui": ...}.
+COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Linters,
+the fleet and the measuring of pictures get environments of their own. With --python the environment
+is made from that interpreter, beside the others: `.dev/0.30.0-py3.13`. Nothing outside `.dev` is
+touched, but for Chromium and redis-server when the tests ask for them. A run that was cut short is
+repaired by the next one; two runs at once wait for each other. The last line of stdout is JSON:
+{"python": ..., "comfyui": ...}.
 
 Needs Python 3.10 or newer with pip and venv; uses uv when it is there.
 """
@@ -70,7 +70,7 @@ class Environment:
     comfyui: Path
 
     def to_json(self) -> str:
-        return json.dumps({"python": str(self.python), "comfyui": str(self.comfyui)})
+        return json.dumps(vars(self), default=str)
 
 
 def say(text: str) -> None:
@@ -178,11 +178,9 @@ def ensure_venv(
 ) -> Path:
     """Return the interpreter of `.dev/NAME/venv`, which holds `base` and the list in file `extra`.
 
-    maker: the Python that the environment is made from.
-
-    A changed `base` (or Python) makes the environment anew; a changed `extra` is installed on top.
-    The marker that says which of both are in place is written last and taken away first, so that
-    an interrupted run is never mistaken for a finished one.
+    maker: the Python that it is made from. A changed `base` (or Python) makes it anew; a changed
+    `extra` is installed on top. The marker that says which of both are in place is written last and
+    taken away first, so that an interrupted run is never mistaken for a finished one.
     """
     folder = STATE / name / "venv"
     marker = STATE / name / "ready.json"
@@ -193,10 +191,8 @@ def ensure_venv(
         "base": fingerprint(version, *base, *files),
         "extra": fingerprint(version, extra.read_text("utf-8")),
     }
-    if read_marker(marker) == wanted:
-        return python
     with only_one_at_a_time(name):
-        found = read_marker(marker)
+        found = json.loads(marker.read_text("utf-8")) if marker.is_file() else {}
         if found == wanted:
             return python
         marker.unlink(missing_ok=True)
@@ -221,17 +217,12 @@ def make_venv(folder: Path, maker: Path) -> None:
         ) from error
 
 
-def read_marker(marker: Path) -> dict[str, str]:
-    return json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else {}
-
-
 def ensure_tree(version: str) -> Path:
     """Return the ComfyUI tree of `version`, downloading it when it is not there."""
     tree = STATE / version / "ComfyUI"
-    if not (tree / "main.py").is_file():
-        with only_one_at_a_time(version):
-            if not (tree / "main.py").is_file():
-                download_tree(RELEASES[version], tree)
+    with only_one_at_a_time(version):
+        if not (tree / "main.py").is_file():
+            download_tree(RELEASES[version], tree)
     return tree
 
 

@@ -29,8 +29,6 @@ from xml.etree import ElementTree
 import env
 from comfy_server import end_process, quick_python, start_process
 
-TESTS = env.ROOT / "tests"
-TIERS = ("core", "host", "server", "browser")
 ON_REQUEST = ("hard", "fleet", "meaning", "quality")  # run only where they are named
 
 
@@ -59,7 +57,6 @@ LIMITS = {
 LONG_LIMITS = Limits(7200, 14400)
 LONG = "INSTANTID_TESTS_LONG"  # the environment variable that those tiers read
 FRONTEND = "INSTANTID_TESTS_FRONTEND"  # the variable that tier `browser` reads: a folder
-OTHER_LIMITS = Limits(300, 1500)
 
 
 @dataclass(frozen=True)
@@ -74,12 +71,6 @@ class Outcome:
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
         return f"{self.tier:<8} {verdict}  {self.summary} in {self.seconds:.0f} s"
-
-
-def known_tiers() -> list[str]:
-    """Return the four tiers, then whatever other folder of tests/ holds test modules."""
-    found = {path.parent.name for path in TESTS.glob("*/test_*.py")}
-    return [*TIERS, *sorted(found.difference(TIERS))]
 
 
 def variables_for(tier: str, ready: env.Environment, frontend: str | None) -> dict[str, str]:
@@ -110,7 +101,7 @@ def run_tier(
     long: bool = False,
     frontend: str | None = None,
 ) -> Outcome:
-    limits = LONG_LIMITS if long else LIMITS.get(tier, OTHER_LIMITS)
+    limits = LONG_LIMITS if long else LIMITS[tier]
     started = time.monotonic()
     python = env.ensure_quality() if tier == "quality" else ready.python
     with tempfile.TemporaryDirectory() as folder:
@@ -124,10 +115,8 @@ def run_tier(
         ]
         variables = {**variables_for(tier, ready, frontend), LONG: "1" if long else "0"}
         code = run_with_limit(command, variables, limits.tier)
-        if code is None:
-            passed, summary = False, f"stopped: the tier may take {limits.tier} s"
-        else:
-            passed, summary = judge(code, report)
+        late = False, f"stopped: the tier may take {limits.tier} s"
+        passed, summary = late if code is None else judge(code, report)
     return Outcome(tier, passed, summary, time.monotonic() - started)
 
 
@@ -170,21 +159,20 @@ def main() -> int:
     if "--" in arguments:
         cut = arguments.index("--")
         arguments, extra = arguments[:cut], arguments[cut + 1 :]
-    tiers = known_tiers()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tiers", nargs="*", metavar="tier", help=f"any of {', '.join(tiers)}")
+    parser.add_argument("tiers", nargs="*", metavar="tier", help=f"any of {', '.join(LIMITS)}")
     parser.add_argument("--long", action="store_true", help="hard, fleet, meaning: the whole")
     parser.add_argument("--frontend", metavar="VERSION", help="browser: 1.58.1, or newest")
     env.add_arguments(parser)
     options = parser.parse_args(arguments)
-    unknown = sorted(set(options.tiers).difference(tiers))
+    unknown = sorted(set(options.tiers).difference(LIMITS))
     if unknown:
-        parser.error(f"no such tier: {', '.join(unknown)} (there are {', '.join(tiers)})")
+        parser.error(f"no such tier: {', '.join(unknown)} (there are {', '.join(LIMITS)})")
     ready = env.chosen(options)
     outcomes: list[Outcome] = []
-    for tier in options.tiers or [tier for tier in tiers if tier not in ON_REQUEST]:
+    for tier in options.tiers or [tier for tier in LIMITS if tier not in ON_REQUEST]:
         print(f"== {tier} on {ready.comfyui}", flush=True)
         outcomes.append(run_tier(tier, ready, extra, long=options.long, frontend=options.frontend))
         print(flush=True)
