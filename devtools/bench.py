@@ -3,18 +3,13 @@
     PYTHON devtools/bench.py [case ...] [--comfyui PATH] [--models tiny|full] [--cpu]
         [--dtype bf16|fp16|fp32] [--pixels N ...] [--rounds N] [--calls N] [--json FILE]
 
-Cases: load, encode, import, faces and rerun (a moved slider), each against a naive way; choices
-(kept lengths, a region that opens, IdentityNet at every n-th step); costs and scale (how time grows
-with faces, people, frames, references and jobs, and why); adapter (against a naive one,
-too), identitynet, people, batch and size, per call of the UNet. All of them run if none is named.
-Runs in any interpreter that has what ComfyUI needs; PATH is a ComfyUI tree;
-without it, the private environment of env.py is made and used. Weights are random; files of models
-are made once, in .dev/full-size. A case whose Python packages are missing is left out with a line.
-The adapter case gives a verdict on what the adapter itself takes, time and bytes (on a GPU: on the
-whole call), the people case one on what more people add; verdicts are the last lines, and the exit
-code follows them.
-Full-size models take 9 GB of memory in 16 bit, on the GPU if there is one; tiny ones show that
-the benchmark works, not what anything costs. A variant that changes nothing is an error.
+docs/performance.md says what the cases measure; all of them run if none is named. Runs in any
+interpreter that has what ComfyUI needs; PATH is a ComfyUI tree; without it, the private environment
+of env.py is made and used. Weights are random; files of models are made once, in .dev/full-size.
+A case whose Python packages are missing is left out with a line. Verdicts are the last lines, and
+the exit code follows them. Full-size models take 9 GB of memory in 16 bit, on the GPU if there is
+one; tiny ones show that the benchmark works, not what anything costs. A variant that changes
+nothing is an error.
 """
 
 from __future__ import annotations
@@ -57,7 +52,7 @@ COMFYUI_ARGUMENTS = ("--use-pytorch-cross-attention",)
 
 
 def part(name: str) -> Any:
-    """Import a module of the benchmarks; ComfyUI must be importable."""
+    """Return a module of the benchmarks, which need ComfyUI."""
     return importlib.import_module(f"{PACKAGE}.devtools.benchmarks.{name}")
 
 
@@ -97,10 +92,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def settle(options: argparse.Namespace, on_gpu: bool) -> None:
     """Set what was left open: on a GPU calls are short, and its limit is for 1024x1024."""
-    defaults = ([1024, 512, 256], 21, 5) if on_gpu else ([512, 256], 9, 1)
-    for name, default in zip(("pixels", "rounds", "calls"), defaults, strict=True):
-        if getattr(options, name) is None:
-            setattr(options, name, default)
+    values = ([1024, 512, 256], 21, 5) if on_gpu else ([512, 256], 9, 1)
+    for name, value in zip(("pixels", "rounds", "calls"), values, strict=True):
+        setattr(options, name, getattr(options, name) or value)
 
 
 def measure_around(
@@ -173,17 +167,16 @@ def people_verdict(made: Any, settings: Any, figures: dict[str, Any]) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     own = os.environ.get("COMFYUI_PATH")
-    parser.add_argument("case", nargs="*", choices=[*AROUND, *CASES, []], help="what to measure")
-    parser.add_argument("--comfyui", type=Path, default=own, metavar="PATH")
-    parser.add_argument("--models", choices=("tiny", "full"), default="full")
-    parser.add_argument("--cpu", action="store_true", help="even if there is a GPU")
-    parser.add_argument("--dtype", choices=DTYPES, default="bf16")
-    parser.add_argument(
-        "--pixels", type=int, nargs="+", metavar="N", help="512 256; on a GPU 1024, too"
-    )
-    parser.add_argument("--rounds", type=int, help="of all variants of a row: 9; on a GPU 21")
-    parser.add_argument("--calls", type=int, help="per round, the quickest counts: 1; on a GPU 5")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    add = parser.add_argument
+    add("case", nargs="*", choices=[*AROUND, *CASES, []], help="what to measure")
+    add("--comfyui", type=Path, default=own, metavar="PATH")
+    add("--models", choices=("tiny", "full"), default="full")
+    add("--cpu", action="store_true", help="even if there is a GPU")
+    add("--dtype", choices=DTYPES, default="bf16")
+    add("--pixels", type=int, nargs="+", metavar="N", help="512 256; on a GPU 1024, too")
+    add("--rounds", type=int, help="of all variants of a row: 9; on a GPU 21")
+    add("--calls", type=int, help="per round, the quickest counts: 1; on a GPU 5")
+    add("--json", type=Path, metavar="FILE", help="write all figures there")
     return parser.parse_args()
 
 

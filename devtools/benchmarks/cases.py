@@ -65,24 +65,14 @@ def both(models: m.Models, who: Identity | People, size: m.Size, **options: Any)
 
 def chained(models: m.Models, people: People) -> Variant:
     """The usual recipe: every person with conditionings of their own, which are then combined."""
-    model = models.model
+    model, sides = models.model, (models.positive, models.negative, models.control_net)
     positive: list[Any] = []
     negative: list[Any] = []
     for person in people.persons:
         model = apply_adapter(model, person.identity, mask=person.mask)
-        sides = (models.positive, models.negative, models.control_net, person.identity)
-        own = apply_identitynet(*sides, person.faces, mask=person.mask)
+        own = apply_identitynet(*sides, person.identity, person.faces, mask=person.mask)
         positive, negative = positive + own[0], negative + own[1]
     return model, positive, negative
-
-
-VARIANTS: dict[str, Callable[[m.Models, Identity, m.Size], Variant]] = {
-    "bare UNet": lambda models, identity, size: bare(models),
-    "adapter": lambda models, identity, size: adapter(models, identity),
-    "naive adapter": lambda models, identity, size: naive(models, identity),
-    "IdentityNet": identitynet,
-    "both": both,
-}
 
 
 def row(models: m.Models, names: Sequence[str], size: m.Size, batch: int | None = None) -> Row:
@@ -91,7 +81,13 @@ def row(models: m.Models, names: Sequence[str], size: m.Size, batch: int | None 
     batch: how many pictures at once, where that is what the rows differ in.
     """
     identity = models.identity(1)
-    made = {name: VARIANTS[name](models, identity, size) for name in ("bare UNet", *names)}
+    variants = {
+        "adapter": adapter(models, identity),
+        "naive adapter": naive(models, identity),
+        "IdentityNet": identitynet(models, identity, size),
+        "both": both(models, identity, size),
+    }
+    made = {"bare UNet": bare(models), **{name: variants[name] for name in names}}
     name = f"{size}x{size}" if batch is None else f"{batch} of {size}x{size}"
     return name, size, batch or 1, made
 

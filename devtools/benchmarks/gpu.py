@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import comfy.model_management
 import torch
 
+from ..full_size.report import markdown
 from . import cases
 from . import models as m
-from .timing import Clock, Timings, markdown, spread
+from .timing import Clock, Timings, spread
 
 # How the names begin: the driver's functions come in several versions.
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchCooperativeKernel", "cuLaunchKernel")
@@ -127,7 +128,8 @@ def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:
             peak = f"{costs.peak_bytes / (1 << 30):.2f} GiB"
             counts = ("?" if n is None else str(n) for n in (costs.launches, costs.waits))
             lines.append((row, name, *counts, peak))
-    return markdown(title, ("", "variant", "launches", "waits", "peak memory"), lines)
+    head = ("", "variant", "launches", "waits", "peak memory")
+    return markdown(head, lines, title)
 
 
 def verdict(rows: Mapping[str, Timings]) -> str:

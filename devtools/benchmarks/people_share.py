@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...instantid_core.host import apply_adapter
+from ..full_size.report import markdown
 from . import cases
 from . import models as m
 from .adapter_share import CALLS, OwnTime
-from .timing import Clock, markdown
+from .timing import Clock
 
 COUNTS = (1, 2, 4, 8)
 LIMIT = (4, 0.10)  # people, and what they may add to the call of one person, as a share of it
@@ -110,7 +111,8 @@ def table(title: str, crowds: Sequence[Crowd]) -> str:
         seconds = crowd.chained_whole
         recipe = "not timed" if seconds is None else f"{seconds * 1000:.1f} ms"
         lines.append((str(crowd.people), rows, own, share, whole, chained, recipe))
-    return markdown(title, (*head, "rows, chained recipe", "call, chained recipe"), lines)
+    head += ("rows, chained recipe", "call, chained recipe")
+    return markdown(head, lines, title)
 
 
 def verdict(crowds: Sequence[Crowd], pixels: int) -> str:

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -45,22 +45,15 @@ def pack_prefix() -> str:
     raise RuntimeError("Faithful InstantID is not loaded in this server")
 
 
-def roots(prefix: str, objects: Iterable[object]) -> Iterator[tuple[str, object]]:
-    """Yield (kind, object): `identities`, `weights` or `other`, for all that is the pack's."""
-    for thing in objects:
-        kind = type(thing)
-        if module_of(kind).startswith(prefix):
-            if kind.__name__ in IDENTITIES:
-                yield "identities", thing
-            elif is_a(thing, torch.nn.Module):
-                yield "weights", thing
-            else:
-                yield "other", thing
-        elif is_a(thing, types.FunctionType) and module_of(thing).startswith(prefix):
-            yield "other", thing
-    for name, module in list(sys.modules.items()):
-        if name.startswith(prefix):
-            yield "other", vars(module)
+def kind_of(thing: object, prefix: str) -> str | None:
+    """Return `identities`, `weights` or `other` of what is the pack's, None of all else."""
+    kind = type(thing)
+    if module_of(kind).startswith(prefix):
+        if kind.__name__ in IDENTITIES:
+            return "identities"
+        return "weights" if is_a(thing, torch.nn.Module) else "other"
+    is_own = is_a(thing, types.FunctionType) and module_of(thing).startswith(prefix)
+    return "other" if is_own else None
 
 
 def referents(thing: object) -> list[object]:
@@ -113,10 +106,13 @@ def survey() -> dict[str, Any]:
     objects: how many objects, functions and modules of the pack there are. tensors: of those that
     hold memory of their own on a device.
     """
-    objects = gc.get_objects()
+    objects, prefix = gc.get_objects(), pack_prefix()
     starts: dict[str, list[object]] = {"identities": [], "weights": [], "other": []}
-    for kind, thing in roots(pack_prefix(), objects):
-        starts[kind].append(thing)
+    for thing in objects:
+        if (kind := kind_of(thing, prefix)) is not None:
+            starts[kind].append(thing)
+    modules = list(sys.modules.items())
+    starts["other"] += [vars(module) for name, module in modules if name.startswith(prefix)]
     counted: set[int] = set()
     held: dict[str, int] = {}
     for kind, things in starts.items():

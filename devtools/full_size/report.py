@@ -166,7 +166,7 @@ def _size(count: int) -> str:
     return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
+    """Return a Markdown table, with a title above it if there is one."""
+    lines = [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
+    return "\n".join([f"**{title}**", "", *lines] if title else lines)
