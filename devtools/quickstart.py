@@ -48,7 +48,6 @@ FOLDER = env.STATE / "quickstart"
 INSIDE = "INSTANTID_QUICKSTART_STARTED"  # set in the environment's own process: when it all began
 KEYPOINTS_NODE = "quickstart_keypoints"
 STANDIN_SIZE, STANDIN_STEPS = 512, 4
-BAR = 30
 MODEL_FILES = {".safetensors", ".ckpt", ".bin", ".pth", ".pt"}
 say = partial(print, flush=True)
 # The loaders of the basic workflow: class, the input that names the file, folder of `models`.
@@ -76,8 +75,7 @@ def parse() -> argparse.Namespace:
     add("--serve", action="store_true", help="keep the server afterwards and print its URL")
     env.add_arguments(parser)
     options = parser.parse_args()
-    for name in ("width", "height"):
-        value = getattr(options, name)
+    for name, value in (("width", options.width), ("height", options.height)):
         if value is not None and (value < 64 or value % 8):
             parser.error(f"--{name} is {value}; wanted a multiple of 8, at least 64")
     if options.steps is not None and options.steps < 1:
@@ -114,14 +112,11 @@ def make_prompt(options: argparse.Namespace, photo: str) -> Prompt:
     applied = prompt[id_of(prompt, "IID_Apply")]["inputs"]
     if options.prompt is not None:
         prompt[applied["positive"][0]]["inputs"]["text"] = options.prompt
-    size = prompt[id_of(prompt, "EmptyLatentImage")]["inputs"]
-    drawn = {name: applied[name] for name in ("keypoints", "fit")}
-    drawn |= {name: size[name] for name in ("width", "height")}
+    told = {**applied, **prompt[id_of(prompt, "EmptyLatentImage")]["inputs"]}
+    drawn = {name: told[name] for name in ("keypoints", "fit", "width", "height")}
+    saved = {"images": ["quickstart_draw", 0], "filename_prefix": "keypoints"}
     prompt["quickstart_draw"] = {"class_type": "IID_DrawKeypoints", "inputs": drawn}
-    prompt[KEYPOINTS_NODE] = {
-        "class_type": "SaveImage",
-        "inputs": {"images": ["quickstart_draw", 0], "filename_prefix": "keypoints"},
-    }
+    prompt[KEYPOINTS_NODE] = {"class_type": "SaveImage", "inputs": saved}
     return prompt
 
 
@@ -137,14 +132,6 @@ def use_files_of(prompt: Prompt, models: Path) -> None:
             if node[name] not in found:
                 say(f"{kind}: {node[name]} is not in {place}; taking {found[0]}")
                 node[name] = found[0]
-
-
-def show_step(sampler: str, node: str, step: int, steps: int) -> None:
-    """Print the sampler's step, as the server's websocket reports it."""
-    if node == sampler:
-        bar = "#" * (BAR * step // steps)
-        again = sys.stdout.isatty() and step < steps
-        print(f"  [{bar:.<{BAR}}] step {step} of {steps}", end="\r" if again else "\n", flush=True)
 
 
 def save(server: Server, result: Result, node: str, path: Path) -> Path:
@@ -163,8 +150,13 @@ def make_picture(server: Server, options: argparse.Namespace, portrait: Path) ->
     prompt = make_prompt(options, photo)
     if options.models is not None:
         use_files_of(prompt, options.models)
-    began = time.monotonic()
-    result = server.run(prompt, partial(show_step, id_of(prompt, "KSampler")), seconds=24 * 3600)
+    sampler, began = id_of(prompt, "KSampler"), time.monotonic()
+
+    def show(node: str, step: int, steps: int) -> None:
+        if node == sampler:
+            say(f"  step {step} of {steps}")
+
+    result = server.run(prompt, show, seconds=24 * 3600)
     say(f"Workflow done in {time.monotonic() - began:.1f} s")
     saver, output = id_of(prompt, "SaveImage", besides=KEYPOINTS_NODE), options.output.resolve()
     say(f"Picture:         {save(server, result, saver, output / 'picture.png')}")
@@ -225,12 +217,9 @@ def run(options: argparse.Namespace, started: float) -> None:
         say(f"Stand-in models ready in {time.monotonic() - began:.1f} s: {standins}")
     models = standins if options.models is None else options.models.resolve()
     began = time.monotonic()
+    output, on_cpu = options.output.resolve() / "server", options.models is None or not has_gpu()
     with serve(
-        models,
-        options.output.resolve() / "server",
-        comfyui=comfyui,
-        dev_nodes=options.models is None,
-        cpu=options.models is None or not has_gpu(),
+        models, output, comfyui=comfyui, dev_nodes=options.models is None, cpu=on_cpu
     ) as server:
         say(f"ComfyUI up in {time.monotonic() - began:.1f} s; its log: {server.log_path}")
         if drawn:
