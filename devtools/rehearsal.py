@@ -32,7 +32,7 @@ import env
 from comfy_server import PORTRAIT, Server, ServerError, serve
 from env import say
 from full_size import graph as graphs
-from full_size import limits, measure, report
+from full_size import limits, report
 from make_standins import PACKAGE, checkout, save_portrait, start_comfyui
 
 sys.dont_write_bytecode = True
@@ -97,10 +97,10 @@ def rehearse(server: Server, figures: report.Figures, rounds: int) -> tuple[floa
 
     def look(moment: str) -> None:
         memory = limits.process_memory(server.process.pid)
-        figures.surveys[moment] = {**memory, **server.get(measure.MEMORY_ROUTE)}
+        figures.surveys[moment] = {**memory, **server.get(report.MEMORY_ROUTE)}
 
     say("First picture, cold")
-    figures.first = measure.run_prompt(
+    figures.first = report.run_prompt(
         server, changed(with_face, 1), lambda step: look("while sampling") if step == 1 else None
     )
     look("after the picture")
@@ -108,7 +108,7 @@ def rehearse(server: Server, figures: report.Figures, rounds: int) -> tuple[floa
         pair = [(figures.plain, plain), (figures.instantid, with_face)]
         for runs, graph in pair if number % 2 == 0 else reversed(pair):
             say(f"Round {number + 1} of {rounds}, {'with' if graph is with_face else 'without'}")
-            runs.append(measure.run_prompt(server, changed(graph, 2 + number)))
+            runs.append(report.run_prompt(server, changed(graph, 2 + number)))
     release(server)
     look(report.AT_THE_END)
     return compare(server, figures.instantid[0], figures.plain[0])

@@ -3,11 +3,9 @@
     python3 devtools/test.py [tier ...] [--long] [--frontend VERSION]
         [--comfyui-version 0.30.0 | --comfyui PATH] [--python PATH] [-- PYTEST ...]
 
-A tier is a folder under tests/. Without a name all but `hard`, `fleet`, `meaning` and `quality`
-run, each in a process of its own: `core` needs torch alone, `host` ComfyUI in the same process,
-`server` a ComfyUI server, `browser` Chromium; `hard` is hard use, `fleet` many servers, `meaning`
-looks at pictures of drawn people, these three in short forms unless `--long` is given; `quality` is
-devtools/quality.py, in the environment of that. Without `--long`, `browser` runs each example in
+A tier is a folder under tests/; CONTRIBUTING.md says what each needs. Without a name all but
+`hard`, `fleet`, `meaning` and `quality` run, each in a process of its own. `hard`, `fleet` and
+`meaning` run in short forms unless `--long` is given; without it, `browser` runs each example in
 one of the two renderers, and only opens it in the other. `--frontend 1.58.1` gives `browser` that
 frontend from PyPI, `--frontend newest` the newest there is. What stands after `--` goes to pytest,
 for example `host -- -k masks -x`; a file named there is run alone.
@@ -59,20 +57,6 @@ LONG = "INSTANTID_TESTS_LONG"  # the environment variable that those tiers read
 FRONTEND = "INSTANTID_TESTS_FRONTEND"  # the variable that tier `browser` reads: a folder
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one tier came to."""
-
-    tier: str
-    passed: bool
-    summary: str
-    seconds: float
-
-    def __str__(self) -> str:
-        verdict = "passed" if self.passed else "FAILED"
-        return f"{self.tier:<8} {verdict}  {self.summary} in {self.seconds:.0f} s"
-
-
 def variables_for(tier: str, ready: env.Environment, frontend: str | None) -> dict[str, str]:
     """Return the environment variables of a tier's pytest process.
 
@@ -100,9 +84,9 @@ def run_tier(
     *,
     long: bool = False,
     frontend: str | None = None,
-) -> Outcome:
+) -> tuple[bool, str]:
+    """Return whether a tier passed, and its counts or what else there is to say."""
     limits = LONG_LIMITS if long else LIMITS[tier]
-    started = time.monotonic()
     python = env.ensure_quality() if tier == "quality" else ready.python
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -115,9 +99,9 @@ def run_tier(
         ]
         variables = {**variables_for(tier, ready, frontend), LONG: "1" if long else "0"}
         code = run_with_limit(command, variables, limits.tier)
-        late = False, f"stopped: the tier may take {limits.tier} s"
-        passed, summary = late if code is None else judge(code, report)
-    return Outcome(tier, passed, summary, time.monotonic() - started)
+        if code is None:
+            return False, f"stopped: the tier may take {limits.tier} s"
+        return judge(code, report)
 
 
 def run_with_limit(command: list[str], variables: dict[str, str], seconds: int) -> int | None:
@@ -171,13 +155,17 @@ def main() -> int:
     if unknown:
         parser.error(f"no such tier: {', '.join(unknown)} (there are {', '.join(LIMITS)})")
     ready = env.chosen(options)
-    outcomes: list[Outcome] = []
+    lines: list[str] = []
     for tier in options.tiers or [tier for tier in LIMITS if tier not in ON_REQUEST]:
         print(f"== {tier} on {ready.comfyui}", flush=True)
-        outcomes.append(run_tier(tier, ready, extra, long=options.long, frontend=options.frontend))
+        how = {"long": options.long, "frontend": options.frontend}
+        started = time.monotonic()
+        passed, said = run_tier(tier, ready, extra, **how)
+        verdict, seconds = "passed" if passed else "FAILED", time.monotonic() - started
+        lines.append(f"{tier:<8} {verdict}  {said} in {seconds:.0f} s")
         print(flush=True)
-    print("\n".join(map(str, outcomes)), flush=True)
-    return 0 if all(outcome.passed for outcome in outcomes) else 1
+    print("\n".join(lines), flush=True)
+    return 1 if any(" FAILED " in line for line in lines) else 0
 
 
 if __name__ == "__main__":

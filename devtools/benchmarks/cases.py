@@ -8,14 +8,18 @@ from functools import partial
 from typing import Any
 
 import torch
+from comfy.ldm.modules.attention import optimized_attention
+from torch import Tensor
+from torch.nn.functional import linear
 
 from ...instantid_core.host import apply_adapter, apply_identitynet
 from ...instantid_core.identity import Identity
 from ...instantid_core.people import People, Person
+from ...instantid_core.unet_layout import SLOTS, measure_unet
 from . import models as m
-from .naive import apply_naively
 from .timing import Clock, Timings, paired
 
+NAIVE_WEIGHT = 0.8
 LARGEST = 1024  # pixels of a picture that is not asked for
 PARTS = {"people": 3, "size": 5}  # rounds are divided by this
 Variant = tuple[Any, list[Any], list[Any]]  # MODEL, positive, negative
@@ -49,7 +53,35 @@ def adapter(models: m.Models, identity: Identity | People) -> Variant:
 
 
 def naive(models: m.Models, identity: Identity) -> Variant:
-    return apply_naively(models.model, identity), models.positive, models.negative
+    """The baseline: the adapter as it is usually built, two projections in each of the 70 slots.
+
+    K and V are projected anew in every layer and call. It is right for plain CFG and nothing else;
+    it is here so that every ratio is taken in one run.
+    """
+    clone = models.model.clone()
+    layout = measure_unet(clone.model.diffusion_model)
+    tokens = torch.cat([identity.positive.tokens, identity.negative.tokens])
+    for slot, channels in zip(SLOTS, layout.channels, strict=True):
+        patch = _naive_patch(tokens, (2, channels, layout.context_width))
+        clone.set_model_attn2_replace(patch, *slot)
+    return clone, models.positive, models.negative
+
+
+def _naive_patch(tokens: Tensor, shape: tuple[int, int, int]) -> Callable[..., Tensor]:
+    """shape: of the weights, which are made at the first call: until then they hold no memory."""
+    made: list[Tensor] = []
+
+    def patch(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        sides = extra_options["cond_or_uncond"]
+        face = tokens.to(q)[sides].repeat_interleave(q.shape[0] // len(sides), dim=0)
+        heads = extra_options["n_heads"]
+        if not made:
+            made.append(torch.randn(shape, device=q.device, dtype=q.dtype) * shape[-1] ** -0.5)
+        to_k, to_v = made[0]
+        share = optimized_attention(q, linear(face, to_k), linear(face, to_v), heads)
+        return optimized_attention(q, k, v, heads) + NAIVE_WEIGHT * share
+
+    return patch
 
 
 def identitynet(models: m.Models, who: Identity | People, size: m.Size, **options: Any) -> Variant:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .measure import MEMORY_ROUTE
+from .report import MEMORY_ROUTE
 
 # ComfyUI's own objects are not entered: what they hold is theirs (comfy.ops' layers are plain
 # layers, and the adapter's modules are made of them).

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from faithful_instantid.devtools.full_size import probe, report
-from faithful_instantid.devtools.full_size.measure import Run
+from faithful_instantid.devtools.full_size.report import Run
 from faithful_instantid.instantid_core.identity import Identity, IdentitySide
 
 MIB = report.MIB
