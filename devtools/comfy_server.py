@@ -348,13 +348,12 @@ def _shown_text(message: bytes) -> dict[str, str]:
 
 def _refusal(text: str) -> str:
     """Turn the server's refusal of a prompt into lines: what, then each input's complaint."""
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         answer = json.loads(text)
         lines = [f"{answer['error']['message']} {answer['error']['details']}".strip()]
         for node, problem in answer.get("node_errors", {}).items():
-            for error in problem["errors"]:
-                what = f"{problem['class_type']} ({node}): {error['message']}"
-                lines.append(f"{what}: {error['details']}")
-    except (ValueError, KeyError, TypeError):
-        return text
-    return "\n".join(lines)
+            what = f"{problem['class_type']} ({node})"
+            errors = problem["errors"]
+            lines += [f"{what}: {error['message']}: {error['details']}" for error in errors]
+        return "\n".join(lines)
+    return text

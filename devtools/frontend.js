@@ -110,37 +110,30 @@
     return found
   }
 
-  /** Rectangles of all nodes with their titles, in graph units. */
+  /** Rectangles of all nodes with their titles as they are drawn, in graph units. */
   function boxes() {
+    const { scale, offset } = window.app.canvas.ds
+    const frame = window.app.canvas.canvas.getBoundingClientRect()
     return window.app.graph.nodes.map((node) => {
-      const element = document.querySelector(`[data-node-id="${node.id}"]`)
-      const scale = window.app.canvas.ds.scale
-      if (!element) {
-        const [x, y, width, height] = node.boundingRect ?? node.getBounding()
-        return { id: node.id, title: node.title, x, y, width, height }
-      }
-      const box = element.getBoundingClientRect()
-      const [x, y, width, height] = [box.x, box.y, box.width, box.height].map((side) => side / scale)
-      return { id: node.id, title: node.title, x, y, width, height }
+      const drawn = document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect()
+      const [x, y, width, height] = drawn
+        ? [drawn.x - frame.x, drawn.y - frame.y, drawn.width, drawn.height].map((side) => side / scale)
+        : (node.boundingRect ?? node.getBounding())
+      const [left, top] = drawn ? [x - offset[0], y - offset[1]] : [x, y]
+      return { id: node.id, title: node.title, x: left, y: top, width, height }
     })
   }
 
   /** Nodes that stand in a group and reach out of it, each with how far, in graph units. */
   function outOfGroups() {
-    const { scale, offset } = window.app.canvas.ds
-    const frame = window.app.canvas.canvas.getBoundingClientRect()
     const found = []
-    for (const box of boxes()) {
-      const node = window.app.graph.getNodeById(box.id)
-      const drawn = document.querySelector(`[data-node-id="${box.id}"]`)
-      const [left, top] = drawn ? [frame.x / scale + offset[0], frame.y / scale + offset[1]] : [0, 0]
+    for (const { id, title, x, y, width, height } of boxes()) {
+      const [ownX, ownY] = window.app.graph.getNodeById(id).pos
       for (const group of window.app.graph.groups) {
-        const [x, y, width, height] = group.boundingRect ?? group._bounding
-        const [ownX, ownY] = node.pos
-        if (ownX < x || ownX > x + width || ownY < y || ownY > y + height) continue
-        const right = box.x + box.width - (x + left + width)
-        const below = box.y + box.height - (y + top + height)
-        if (right > 1 || below > 1) found.push(`${box.title} (${box.id}): ${right} right, ${below} below`)
+        const [left, top, wide, high] = group.boundingRect ?? group._bounding
+        if (ownX < left || ownX > left + wide || ownY < top || ownY > top + high) continue
+        const [right, below] = [x + width - left - wide, y + height - top - high]
+        if (right > 1 || below > 1) found.push(`${title} (${id}): ${right} right, ${below} below`)
       }
     }
     return found

@@ -56,23 +56,11 @@ def output_of(*command: str, cwd: Path = env.ROOT) -> str:
     return said
 
 
-def check_ruff() -> bool:
-    return passes(tool("ruff"), "check", ".")
-
-
-def check_format() -> bool:
-    return passes(tool("ruff"), "format", "--check", ".")
-
-
 def check_names() -> bool:
     """Look into the tracked files for names that were given up."""
     lines = old_names.found_in(env.ROOT, tracked())
     print("\n".join(lines) or "no old name")
     return not lines
-
-
-def check_types() -> bool:
-    return passes(tool("pyright"), "--pythonpath", str(env.ensure().python))
 
 
 def comfy(*arguments: str, cwd: Path = env.ROOT) -> str:
@@ -109,7 +97,7 @@ def check_archive() -> bool:
 
 def check_comfyui(tree: Path | None = None) -> bool:
     """Hold the imports and calls of ComfyUI's modules against one tree, or those of the tests."""
-    trees = [tree] if tree else [env.ensure_tree(version) for version in env.RELEASES]
+    trees = [tree] if tree else map(env.ensure_tree, env.RELEASES)
     return all([holds_against(tree) for tree in trees])
 
 
@@ -153,10 +141,10 @@ def repository(folder: Path) -> None:
 
 
 CHECKS: dict[str, Callable[[], bool]] = {
-    "ruff": check_ruff,
-    "format": check_format,
+    "ruff": lambda: passes(tool("ruff"), "check", "."),
+    "format": lambda: passes(tool("ruff"), "format", "--check", "."),
     "names": check_names,
-    "types": check_types,
+    "types": lambda: passes(tool("pyright"), "--pythonpath", str(env.ensure().python)),
     "registry": check_registry,
     "portable": check_portable,
     "archive": check_archive,

@@ -2,14 +2,11 @@
 
 The files in example_workflows are the examples. They are made and changed in ComfyUI, and saved
 under a number and their title. Here each is opened in ComfyUI's real frontend and saved again:
-inputs that its nodes have got since take their defaults, and the API form is written beside it. On
-the way is put right what a person should not have to think of:
-
-- Every group becomes a column: numbered from the left, its nodes one below the other.
-- The note on the model files says what models_note.md says.
-- A loader names where its file can be downloaded, as the other examples do.
-- Nothing of the machine it was saved on is left. Its name in links, which never changes, is what
-  Save Image calls its pictures.
+inputs that its nodes have got since take their defaults, and the API form is written beside it.
+Every group becomes a numbered column, the note on the model files says what models_note.md says, a
+loader names where its file can be downloaded as the other examples do, and nothing of the machine
+it was saved on is left. Its name in links, which never changes, is what Save Image calls its
+pictures.
 
 The blueprint in subgraphs/ is opened and saved in the same way; thumbnails are make_cards.py's.
 """

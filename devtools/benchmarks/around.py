@@ -238,8 +238,4 @@ def fresh_import() -> dict[str, float]:
     return said["seconds"]
 
 
-CASES: dict[str, Callable[[Setup], dict[str, Timings]]] = {
-    "load": load,
-    "encode": encode,
-    "import": import_time,
-}
+CASES = {"load": load, "encode": encode, "import": import_time}

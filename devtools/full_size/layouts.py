@@ -15,7 +15,7 @@ import comfy.sdxl_clip
 import comfy.supported_models
 import torch
 
-from ...instantid_core.adapter import AdapterModule, AdapterSize
+from ...instantid_core.adapter import AdapterSize
 from ...instantid_core.resampler import ResamplerSize
 from .. import tiny_adapter, tiny_sdxl
 
@@ -80,6 +80,5 @@ def identitynet() -> Layout:
 def adapter() -> dict[str, Layout]:
     """ip-adapter.bin: the Resampler as `image_proj`, 70 pairs of projections as `ip_adapter`."""
     channels = tuple(WIDER * width for width in tiny_adapter.SIZE.channels)
-    module = AdapterModule(AdapterSize(ResamplerSize(), channels), torch.nn, device=META)
-    parts = {"image_proj": module.image_proj, "ip_adapter": module.ip_adapter}
-    return {name: _shapes(part.state_dict()) for name, part in parts.items()}
+    parts = tiny_adapter.state_dict(lambda given, _: given, AdapterSize(ResamplerSize(), channels))
+    return {name: _shapes(part) for name, part in parts.items()}
