@@ -34,6 +34,10 @@ ROOT = Path(__file__).resolve().parent.parent
 DEVTOOLS = ROOT / "devtools"
 STATE = (ROOT / ".dev").resolve()  # a link, where several checkouts share one
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+# Commands that tests need: the variable that names one, what it is called, Debian's packages, use.
+REDIS = ("REDIS_SERVER", ["redis-server"], ["redis-server"], "the tests of the fleet")
+BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+BROWSER = ("CHROMIUM", BROWSERS, ["chromium", "fonts-liberation"], "the browser tests")
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 
 
@@ -295,17 +299,6 @@ def ensure_command(variable: str, names: Sequence[str], packages: Sequence[str],
             f"(Debian: `apt-get install {packages[0]}`), or set {variable} to its path."
         )
     return Path(own)
-
-
-def ensure_redis() -> Path:
-    name = ["redis-server"]
-    return ensure_command("REDIS_SERVER", name, name, "the tests of the fleet")
-
-
-def ensure_browser() -> Path:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    packages = ("chromium", "fonts-liberation")
-    return ensure_command("CHROMIUM", names, packages, "the browser tests")
 
 
 def ensure_frontend(version: str) -> Path:

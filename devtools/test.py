@@ -66,11 +66,11 @@ def variables_for(tier: str, ready: env.Environment, frontend: str | None) -> di
     variables = {"OMP_NUM_THREADS": "1", **quick_python(), "PYTHONUNBUFFERED": "1"}
     variables["COMFYUI_PATH"] = str(ready.comfyui)
     if tier == "browser":
-        variables["CHROMIUM"] = str(env.ensure_browser())
+        variables["CHROMIUM"] = str(env.ensure_command(*env.BROWSER))
         if frontend:
             variables[FRONTEND] = str(env.ensure_frontend(frontend))
     if tier == "fleet":
-        variables["REDIS_SERVER"] = str(env.ensure_redis())
+        variables["REDIS_SERVER"] = str(env.ensure_command(*env.REDIS))
         variables["FLEET_PYTHON"] = str(env.ensure_fleet())
     if tier == "quality":
         variables["COMFYUI_PYTHON"] = str(ready.python)

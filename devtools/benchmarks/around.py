@@ -81,8 +81,7 @@ class Setup:
 
     def faces(self, count: int) -> list[Tensor]:
         """`count` random face embeddings, each with the norm of a real one (about 22)."""
-        generator = torch.Generator().manual_seed(0)
-        return [torch.randn(FACE, generator=generator) for _ in range(count)]
+        return list(torch.randn(count, FACE, generator=torch.Generator().manual_seed(0)))
 
 
 def need(*packages: str) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import comfy.model_management
 import torch
@@ -25,7 +26,7 @@ WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize
 FEW, MANY = 1, 5  # calls of the two samplings whose difference is taken
 PIXELS, LIMIT = 1024, 1.02  # of the picture, and of a call with the adapter over a bare one
 ADAPTER = "adapter"
-CPU = torch.device("cpu")  # whose clock waits for nothing
+CLOCK = Clock(torch.device("cpu"))  # one that waits for nothing
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,17 @@ def measure(models: m.Models, row: cases.Row) -> dict[str, Costs]:
     """Return the costs of each variant of a row; without a GPU nothing is counted."""
     _, size, batch, variants = row
     x = m.noise(size, batch)
-    return {name: _costs(models, variant, x) for name, variant in variants.items()}
+    works = {name: partial(m.calls, *variant, x, clock=CLOCK) for name, variant in variants.items()}
+    return {name: _costs(models.device, work) for name, work in works.items()}
 
 
-def _costs(models: m.Models, variant: cases.Variant, x: torch.Tensor) -> Costs:
-    _only_what_is_used(models.device)
-    few, _ = _sample(models, variant, x, FEW)  # loads, and chooses what is chosen once
-    _forget_peak(models.device)
-    few, peak = _sample(models, variant, x, FEW)
-    many, _ = _sample(models, variant, x, MANY)
+def _costs(device: torch.device, work: Callable[..., object]) -> Costs:
+    gc.collect()  # the models of other variants are taken from the GPU, so that they do not count
+    comfy.model_management.unload_all_models()
+    comfy.model_management.soft_empty_cache()
+    _sample(device, partial(work, count=FEW))  # loads, and chooses what is chosen once
+    few, peak = _sample(device, partial(work, count=FEW))
+    many, _ = _sample(device, partial(work, count=MANY))
     if count(many, LAUNCHES) == 0:
         return Costs(None, None, peak)
     launches, waits = (
@@ -67,57 +70,42 @@ def _costs(models: m.Models, variant: cases.Variant, x: torch.Tensor) -> Costs:
     return Costs(launches, waits, peak)
 
 
-def _only_what_is_used(device: torch.device) -> None:
-    """Take the models of other variants from the GPU, so that they do not count."""
-    gc.collect()
-    comfy.model_management.unload_all_models()
-    comfy.model_management.soft_empty_cache()
-    _wait(device)
-
-
 def peaks(models: m.Models, row: cases.Row) -> dict[str, int]:
     """Return the bytes of a GPU's memory that a sampling of each variant takes beyond weights."""
     _, size, batch, variants = row
-    x, clock = m.noise(size, batch), Clock(CPU)
-    found: dict[str, int] = {}
+    x, found = m.noise(size, batch), dict[str, int]()
     for name, variant in variants.items():
-        _forget_peak(models.device)
-        before = _peak(models.device)  # of now
-        m.calls(*variant, x, 1, clock)
-        _wait(models.device)
-        found[name] = _peak(models.device) - before
+        before, most = _memory(models.device, partial(m.calls, *variant, x, 1, CLOCK))
+        found[name] = most - before
     return found
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+def _memory(device: torch.device, work: Callable[[], object]) -> tuple[int, int]:
+    """Do something; return the bytes of a GPU's memory before it, and the most meanwhile."""
+    if device.type != "cuda":
+        work()
+        return 0, 0
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.max_memory_allocated(device)
+    work()
+    torch.cuda.synchronize(device)
+    return before, torch.cuda.max_memory_allocated(device)
 
 
 def _sample(
-    models: m.Models, variant: cases.Variant, x: torch.Tensor, calls: int
+    device: torch.device, work: Callable[[], object]
 ) -> tuple[list[tuple[str, int]], int]:
     """Return how often each function was called in a sampling, and its peak memory in bytes.
 
     Without the CPU's operators, of which there are ten times as many: the driver's functions that
     are counted come with the GPU's.
     """
-    on_gpu = models.device.type == "cuda"
     activities = [torch.profiler.ProfilerActivity.CUDA]
+    on_gpu = device.type == "cuda"
     with torch.profiler.profile(activities=activities) if on_gpu else nullcontext() as profile:
-        m.calls(*variant, x, calls, Clock(CPU))
-        _wait(models.device)
+        _, peak = _memory(device, work)
     events = profile.key_averages() if profile else []
-    return [(event.key, event.count) for event in events], _peak(models.device)
+    return [(event.key, event.count) for event in events], peak
 
 
 def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:

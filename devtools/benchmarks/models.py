@@ -115,30 +115,22 @@ def noise(size: Size, batch: int) -> Tensor:
 
 
 def calls(
-    model: Any,
-    positive: list[Any],
-    negative: list[Any],
-    x: Tensor,
-    count: int,
-    clock: Any,
-    *,
-    falling: bool = False,
+    model: Any, positive: Any, negative: Any, x: Tensor, count: int, clock: Any, falling: int = 0
 ) -> tuple[list[float], Tensor]:
     """Evaluate both sides `count` times in one sampling; return each call's seconds, and the last.
 
-    One more call goes before, in which models, K and V are moved to the device. falling: the calls
-    are at falling noise levels, as in a sampling, not at one.
+    One more call goes before, in which models, K and V are moved to the device. falling: timesteps
+    from a call to the next, as in a sampling.
     """
     sampling = model.get_model_object("model_sampling")
-    times = [TIMESTEP - FALL * number * falling for number in range(count + 1)]
-    sampler = _Calls([sampling.sigmas[timestep] for timestep in times], clock)
+    sigmas = [sampling.sigmas[TIMESTEP - falling * number] for number in range(count + 1)]
+    sampler = _Calls(sigmas, clock)
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
     guider.set_cfg(CFG)
-    sigma = sampling.sigmas[TIMESTEP]
     with torch.inference_mode():
-        sigmas = torch.stack([sigma, torch.zeros_like(sigma)])
-        guider.sample(x, torch.zeros_like(x), sampler, sigmas)
+        steps = torch.stack([sigmas[0], torch.zeros_like(sigmas[0])])
+        guider.sample(x, torch.zeros_like(x), sampler, steps)
     return sampler.seconds[1:], sampler.denoised
 
 
@@ -158,9 +150,8 @@ class _Calls(comfy.samplers.Sampler):
 
         def call(sigma: Tensor) -> None:
             repeated = sigma.to(sigmas).repeat(x.shape[0])
-            self.denoised = torch.cat(
-                comfy.samplers.calc_cond_batch(net, conds, x, repeated, options)
-            )
+            sides = comfy.samplers.calc_cond_batch(net, conds, x, repeated, options)
+            self.denoised = torch.cat(sides)
 
         self.seconds = [self.clock.time(functools.partial(call, s)) for s in self.sigmas]
         return noise

@@ -84,11 +84,9 @@ def _time(models: m.Models, pixels: int, crowd: Crowd) -> None:
     inside = OwnTime(models.device)
     patched = inside.on(models.model, lambda model: apply_adapter(model, people))
     _, positive, negative = cases.identitynet(models, people, pixels)
-    clock = Clock(models.device)
+    x, clock = m.noise(pixels, 1), Clock(models.device)
     with inside.also_of(models.control_net.control_model):
-        x = m.noise(pixels, 1)
-        seconds, _ = m.calls(patched, positive, negative, x, CALLS, clock)
-    crowd.whole += seconds
+        crowd.whole += m.calls(patched, positive, negative, x, CALLS, clock)[0]
     crowd.own += inside.calls[1:]
 
 

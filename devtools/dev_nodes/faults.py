@@ -107,7 +107,14 @@ def faulty_control_net(control_net: Any) -> Any:
 @node("FaultyAnalyzer", {"face_analyzer": "FACEANALYSIS", "after": WHOLE}, "FACEANALYSIS")
 def faulty_analyzer(face_analyzer: Any, after: int) -> Any:
     """Give a face analyzer whose detector throws at one picture of a batch."""
-    detector = _FaultyDetector(face_analyzer.det_model, after)
+    detector, calls = copy.copy(face_analyzer.det_model), itertools.count()
+
+    def forward(*arguments: Any) -> Any:
+        if next(calls) >= after:
+            raise RuntimeError(DETECTOR_FAILS)
+        return face_analyzer.det_model.forward(*arguments)
+
+    detector.forward = forward
     return type(face_analyzer)(detector, face_analyzer.models["recognition"])
 
 
@@ -124,25 +131,6 @@ def slow_analyzer(face_analyzer: Any, seconds: float) -> Any:
         return recogniser.get(*arguments)
 
     return type(face_analyzer)(face_analyzer.det_model, SimpleNamespace(get=get))
-
-
-class _FaultyDetector:
-    """insightface's detector, but for one call."""
-
-    def __init__(self, detector: Any, after: int) -> None:
-        self._detector = detector
-        self._left = after
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "_detector" not in self.__dict__:
-            raise AttributeError(name)  # while it is being copied
-        return getattr(self._detector, name)
-
-    def forward(self, *arguments: Any) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise RuntimeError(DETECTOR_FAILS)
-        return self._detector.forward(*arguments)
 
 
 def _raise_once_before(module: Any) -> None:
