@@ -151,14 +151,13 @@ def unpack_tree(archive: Path, work: Path) -> None:
 
 def installer(python: Path) -> list[str | Path]:
     """Return the install command: uv from PATH, else uv put into the environment, else pip."""
-    uv = shutil.which("uv")
-    if uv:
+    if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--quiet", "--python", python]
-    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
-        run(*pip, "--disable-pip-version-check", "uv")
+        run(*pip, "uv")
     except subprocess.CalledProcessError:
-        return [*pip, "--disable-pip-version-check"]
+        return pip
     return [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
 
 
@@ -168,8 +167,6 @@ def fingerprint(*parts: str) -> str:
 
 def version_of(python: Path) -> str:
     """Return the version of an interpreter, such as 3.13.0."""
-    if python == Path(sys.executable):
-        return sys.version.split()[0]
     ask = [str(python), "-c", "import sys; print(sys.version.split()[0])"]
     try:
         return subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()

@@ -16,22 +16,16 @@ Texts = dict[str, Any]
 def node_texts(info: dict[str, Any]) -> Texts:
     """Return title, description, inputs and outputs of a node from its `/object_info` entry."""
     texts: Texts = {"display_name": info["display_name"], "description": info["description"]}
-    inputs = {
-        name: input_texts(name, spec)
-        for kind in ("required", "optional")
-        for name, spec in info["input"].get(kind, {}).items()
-    }
-    tooltips = info["output_tooltips"] or [None] * len(info["output_name"])
-    outputs = {
-        str(index): with_tooltip(name, tooltip)
-        for index, (name, tooltip) in enumerate(zip(info["output_name"], tooltips, strict=True))
-    }
+    inputs: Texts = {}
+    given = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+    for name, (_, *more) in given.items():
+        options = more[0] if more else {}
+        inputs[name] = with_tooltip(options.get("display_name") or name, options.get("tooltip"))
+    names = info["output_name"]
+    tooltips = info["output_tooltips"] or [None] * len(names)
+    shown = [with_tooltip(*pair) for pair in zip(names, tooltips, strict=True)]
+    outputs = {str(index): text for index, text in enumerate(shown)}
     return {**texts, "inputs": inputs, "outputs": outputs}
-
-
-def input_texts(name: str, spec: Any) -> Texts:
-    options = spec[1] if len(spec) > 1 else {}
-    return with_tooltip(options.get("display_name") or name, options.get("tooltip"))
 
 
 def with_tooltip(name: str, tooltip: str | None) -> Texts:

@@ -134,8 +134,8 @@ def compare(server: Server, patched: Any, plain: Any) -> tuple[float, float]:
     from PIL import Image
 
     def read(run: Any) -> Any:
-        images = [image for out in run.outputs.values() for image in out.get("images", [])]
-        (saved,) = [image for image in images if image["type"] == "output"]
+        images = (image for out in run.outputs.values() for image in out.get("images", []))
+        (saved,) = (image for image in images if image["type"] == "output")
         return np.asarray(Image.open(io.BytesIO(server.fetch(saved))).convert("RGB"), np.float32)
 
     one, other = read(patched), read(plain)

@@ -18,6 +18,7 @@ import numpy as np
 from torch import Tensor, cosine_similarity, from_numpy
 
 from ...instantid_core.faces import FaceAnalyzer, find_pack, open_analyzer
+from ..standins import drawing
 from .around import NotTheSameWorkError, Setup, in_turn, need
 from .timing import Timings
 
@@ -102,7 +103,6 @@ def same_face(name: str, wanted: Tensor, found: Tensor) -> None:
 
 def photo() -> np.ndarray[Any, Any]:
     """A portrait, (SIDE, SIDE, 3) BGR bytes: one face, as most reference photos have."""
-    drawing = importlib.import_module("..standins.drawing", __package__)
     face = drawing.DrawnFace(SIDE / 2, 0.4 * SIDE, 0.35 * SIDE, 8, 1)
     return drawing.draw_faces([face], SIDE, SIDE)[..., ::-1].copy()
 
