@@ -47,8 +47,6 @@ AROUND = {
 }
 AROUND_PART = 3
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-# ComfyUI's own choice of dtype and attention is left alone but for these.
-COMFYUI_ARGUMENTS = ("--use-pytorch-cross-attention",)
 
 
 def part(name: str) -> Any:
@@ -190,7 +188,7 @@ def main() -> None:
     if not (comfyui / "main.py").is_file():
         raise SystemExit(f"{comfyui} is not a ComfyUI tree: it has no main.py.")
     on_gpu = has_gpu() and not options.cpu
-    start_comfyui(comfyui, *COMFYUI_ARGUMENTS, *([] if on_gpu else ["--cpu"]))
+    start_comfyui(comfyui, "--use-pytorch-cross-attention", *([] if on_gpu else ["--cpu"]))
     importlib.import_module("comfy.model_management")  # reads the arguments now
     figures = run(options)
     if options.json:

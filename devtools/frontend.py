@@ -29,6 +29,7 @@ SETTINGS = {
     "Comfy.Workflow.Persist": False,
     "Comfy.Graph.CanvasInfo": False,
 }
+VIEWPORT = {"width": 1600, "height": 1000}
 LIMIT_MS = 90_000  # of one wait in the page: machines may be busy
 # ComfyUI's own 500 templates cost more time than all the rest of the page; none is looked at.
 CORE_TEMPLATES = re.compile(r"/templates/index[^/]*\.json")
@@ -108,7 +109,7 @@ class Frontend:
 
 
 @contextmanager
-def open_frontend(url: str, width: int = 1600, height: int = 1000) -> Iterator[Frontend]:
+def open_frontend(url: str) -> Iterator[Frontend]:
     """Open a page on the ComfyUI server at `url`; call `set` on it to load the frontend.
 
     CHROMIUM names the browser; without it, `chromium` of the system is used.
@@ -118,9 +119,7 @@ def open_frontend(url: str, width: int = 1600, height: int = 1000) -> Iterator[F
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=FLAGS
         )
         try:
-            page = browser.new_page(
-                viewport={"width": width, "height": height}, reduced_motion="reduce"
-            )
+            page = browser.new_page(viewport=VIEWPORT, reduced_motion="reduce")
             page.set_default_timeout(LIMIT_MS)
             page.route(CORE_TEMPLATES, lambda route: route.fulfill(json=[]))
             yield Frontend(page, url)

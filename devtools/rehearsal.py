@@ -14,7 +14,6 @@ pictures mean nothing: the weights are random.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import io
 import json
@@ -22,7 +21,6 @@ import multiprocessing
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -61,17 +59,6 @@ def check_machine() -> None:
     made = sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file())
     free = shutil.disk_usage(MODELS).free
     limits.refuse_too_little(limits.available_memory(), free, made, MODELS)
-
-
-@contextlib.contextmanager
-def serving(comfyui: Path) -> Iterator[Server]:
-    """Run a server with the full-size models; where anything fails, its log is shown."""
-    with serve(MODELS, comfyui=comfyui, arguments=("--bf16-unet", "--verbose", "DEBUG")) as server:
-        try:
-            yield server
-        except BaseException:
-            say(server.log[-4000:])
-            raise
 
 
 def workflow() -> tuple[Any, Any]:
@@ -146,9 +133,15 @@ def run(comfyui: Path, rounds: int) -> int:
     """Rehearse, print the tables, and return the exit code."""
     began = time.monotonic()
     figures = report.Figures()
-    with serving(comfyui) as server, limits.watching(server.process.pid) as figures.peaks:
+    arguments = ("--bf16-unet", "--verbose", "DEBUG")
+    with serve(MODELS, comfyui=comfyui, arguments=arguments) as server:
         figures.started = time.monotonic() - began
-        spread, difference = rehearse(server, figures, rounds)
+        try:
+            with limits.watching(server.process.pid) as figures.peaks:
+                spread, difference = rehearse(server, figures, rounds)
+        except BaseException:
+            say(server.log[-4000:])
+            raise
         log = server.log
     figures.imported = report.import_seconds(log)
     figures.whole = time.monotonic() - began

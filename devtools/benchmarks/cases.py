@@ -155,12 +155,6 @@ def crowd(models: m.Models, size: m.Size, count: int) -> People:
     return People(tuple(persons))
 
 
-def batch_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
-    """1, 2 and 4 pictures at once."""
-    for batch in (1, 2, 4):
-        yield row(models, ("adapter", "both"), settings.sizes[0], batch)
-
-
 def size_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
     """Pictures of the smallest size asked for, of twice and four times its side."""
     least = min(settings.sizes)
@@ -172,7 +166,9 @@ CASES: dict[str, Callable[[m.Models, Settings], Iterator[Row]]] = {
     "adapter": by_size("adapter", "naive adapter"),
     "identitynet": by_size("adapter", "IdentityNet", "both"),
     "people": people_rows,
-    "batch": batch_rows,
+    "batch": lambda models, settings: (
+        row(models, ("adapter", "both"), settings.sizes[0], batch) for batch in (1, 2, 4)
+    ),
     "size": size_rows,
 }
 
