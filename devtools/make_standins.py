@@ -29,10 +29,6 @@ ADAPTER_SAFETENSORS = "instantid/ip-adapter.safetensors"
 FACES = "insightface/models/antelopev2"
 LORA = "loras/sdxl_lightning_4step_lora.safetensors"
 RANDOM, DRAWN = "random", "drawn"
-DRAWN_SOURCES = (
-    *("autoencoder.py", "chain.py", "detector.py", "expand.py", "packed.py", "recogniser.py"),
-    "weights.safetensors",
-)
 
 
 def checkout() -> None:
@@ -45,13 +41,11 @@ def checkout() -> None:
 
 def fingerprint(kind: str) -> str:
     """Identify what the files are made from: the sources that shape them, and trained weights."""
-    sources = sorted((ROOT / "devtools" / "standins").glob("*.py"))
-    if kind == DRAWN:
-        drawn = ROOT / "devtools" / "drawn"
-        sources += [drawn / name for name in DRAWN_SOURCES]
-    sources += [ROOT / "devtools" / name for name in ("tiny_sdxl.py", "tiny_adapter.py")]
-    sources.append(Path(__file__).resolve())
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    tools = ROOT / "devtools"
+    folders = ("standins", "drawn") if kind == DRAWN else ("standins",)
+    sources = [path for name in folders for path in (tools / name).iterdir() if path.is_file()]
+    sources += [tools / name for name in ("tiny_sdxl.py", "tiny_adapter.py", "make_standins.py")]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sorted(sources))).hexdigest()
 
 
 def start_comfyui(comfyui: Path, *arguments: str) -> None:

@@ -138,11 +138,8 @@ def judge(code: int, report: Path) -> tuple[bool, str]:
 def main() -> int:
     # A polite end from outside leaves nothing running either: SystemExit passes through `finally`.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    arguments = sys.argv[1:]
-    extra: list[str] = []
-    if "--" in arguments:
-        cut = arguments.index("--")
-        arguments, extra = arguments[:cut], arguments[cut + 1 :]
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments, extra = sys.argv[1:cut], sys.argv[cut + 1 :]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

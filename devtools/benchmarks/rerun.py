@@ -25,6 +25,10 @@ from ...instantid_core.faces import FaceAnalyzer
 from ...instantid_core.faces.references import ON_MISSING
 from ...instantid_core.host import apply_adapter, apply_identitynet, encode_identity
 from ...instantid_core.keypoints import Keypoints
+from ...nodes.apply import Apply
+from ...nodes.faces import EncodeFace
+from ...nodes.keypoints import FaceKeypoints
+from ...nodes.loaders import LoadAdapter, LoadFaceAnalyzer
 from . import cases
 from . import face_models as f
 from . import models as m
@@ -36,13 +40,7 @@ Graph = dict[str, dict[str, Any]]
 MODELS, PREDICT, ALL_IN_ONE = "Bench_Models", "Bench_Predict", "Bench_AllInOne"
 SPARED = {"IID_Apply", PREDICT}  # what runs again after the slider has moved
 FIRST, AGAIN, NAIVE = "first run", "weight moved", "weight moved, one node that does it all"
-NODES = (  # of this pack, by module
-    ("loaders", "LoadAdapter"),
-    ("loaders", "LoadFaceAnalyzer"),
-    ("faces", "EncodeFace"),
-    ("keypoints", "FaceKeypoints"),
-    ("apply", "Apply"),
-)
+NODES = (LoadAdapter, LoadFaceAnalyzer, EncodeFace, FaceKeypoints, Apply)  # of this pack
 SLIDER = 0.01  # one step of the weight's slider
 CACHES = {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}  # what ComfyUI's main.py hands over
 # What loaders and prompts give, and the first three of it go through Apply: names and types.
@@ -218,9 +216,7 @@ def registered(setup: Setup, adapters: Path, faces: Path) -> Iterator[Runner]:
         "insightface": ([str(faces)], {".onnx"}),
     }
     nodes = own_nodes(setup, runner.begun, runner.results)
-    for module, name in NODES:
-        kind = getattr(importlib.import_module(f"...nodes.{module}", __package__), name)
-        nodes[kind.GET_SCHEMA().node_id] = kind
+    nodes |= {kind.GET_SCHEMA().node_id: kind for kind in NODES}
     with mock.patch.dict(known, nodes), mock.patch.dict(paths.folder_names_and_paths, folders):
         try:
             yield runner

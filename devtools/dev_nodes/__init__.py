@@ -36,9 +36,6 @@ class StyleSlot:
     def __init__(self, weight: float, colours: Any) -> None:
         self.shares = [(weight, colours)]
 
-    def add(self, weight: float, colours: Any) -> None:
-        self.shares.append((weight, colours))
-
     def __call__(self, q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> Any:
         out = optimized_attention(q, k, v, extra_options["n_heads"])
         for weight, colours in self.shares:  # (1, 4, 3), repeated to the slot's width
@@ -66,7 +63,7 @@ def style_adapter(model: Any, image: Any, weight: float) -> Any:
                 slot = StyleSlot(weight, colours)
                 clone.set_model_attn2_replace(slot, block, number, index)
             else:
-                before.add(weight, colours)
+                before.shares.append((weight, colours))
     return clone
 
 
