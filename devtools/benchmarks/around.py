@@ -31,7 +31,7 @@ from ..full_size import files
 from ..standins import weights
 from ..tiny_adapter import make_adapters
 from . import models as m
-from .timing import Clock, Timings, paired
+from .timing import Clock, MeaninglessError, Timings, paired
 
 ADAPTER = Path(files.ADAPTER)
 STEPS = 30  # of one picture: the published default
@@ -41,10 +41,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FRESH = Path(__file__).with_name("fresh_import.py")
 
 T = TypeVar("T")
-
-
-class NotTheSameWorkError(RuntimeError):
-    """A side of a pair did not do what it is compared for: its time would mean nothing."""
 
 
 class NotHereError(RuntimeError):
@@ -112,10 +108,10 @@ def in_turn(
 
 
 def alike(name: str, wanted: Tensor, found: Tensor) -> None:
-    """Raise NotTheSameWorkError unless two results are the same within TOLERANCE."""
+    """Raise MeaninglessError unless two results are the same within TOLERANCE."""
     error = ((found.float() - wanted.float()).norm() / wanted.float().norm()).item()
     if not error <= TOLERANCE:
-        raise NotTheSameWorkError(f"'{name}' is {error:.3f} off what it is compared with.")
+        raise MeaninglessError(f"'{name}' is {error:.3f} off what it is compared with.")
 
 
 def load(setup: Setup) -> dict[str, Timings]:
@@ -181,9 +177,9 @@ def encode(setup: Setup) -> dict[str, Timings]:
 
 
 def another(name: str, one: Tensor, other: Tensor) -> None:
-    """Raise NotTheSameWorkError unless the positive sides differ and the negative ones do not."""
+    """Raise MeaninglessError unless the positive sides differ and the negative ones do not."""
     if torch.equal(one[0], other[0]) or not torch.equal(one[1], other[1]):
-        raise NotTheSameWorkError(f"'{name}' did not encode another face for the same adapter.")
+        raise MeaninglessError(f"'{name}' did not encode another face for the same adapter.")
 
 
 def projected_in_every_call(setup: Setup, adapter: Adapter, face: Tensor) -> Callable[[], Tensor]:
@@ -221,17 +217,17 @@ def import_time(setup: Setup) -> dict[str, Timings]:
 def fresh_import() -> dict[str, float]:
     """Seconds of each part of an import in a new process, as fresh_import.py has them.
 
-    Errors: NotTheSameWorkError where the pack gave no nodes, or brought the face libraries along.
+    Errors: MeaninglessError where the pack gave no nodes, or brought the face libraries along.
     """
     comfyui = Path(str(importlib.import_module("comfy.options").__file__)).parents[1]
     cpu = ["--cpu"] if comfy.model_management.cpu_mode() else []
     command = [sys.executable, str(FRESH), str(comfyui), str(ROOT), *cpu]
     done = subprocess.run(command, capture_output=True, text=True, env=quick_python())
     if done.returncode != 0:
-        raise NotTheSameWorkError(f"The pack could not be imported:\n{done.stderr[-4000:]}")
+        raise MeaninglessError(f"The pack could not be imported:\n{done.stderr[-4000:]}")
     said = json.loads(done.stdout.splitlines()[-1])
     if said["nodes"] == 0 or said["early"]:
-        raise NotTheSameWorkError(
+        raise MeaninglessError(
             f"Importing the pack gave {said['nodes']} nodes and imported {said['early']}."
         )
     return said["seconds"]

@@ -17,7 +17,7 @@ from ...instantid_core.identity import Identity
 from ...instantid_core.people import People, Person
 from ...instantid_core.unet_layout import SLOTS, measure_unet
 from . import models as m
-from .timing import Clock, Timings, paired
+from .timing import Clock, MeaninglessError, Timings, paired
 
 NAIVE_WEIGHT = 0.8
 LARGEST = 1024  # pixels of a picture that is not asked for
@@ -34,14 +34,6 @@ class Settings:
     sizes: Sequence[int]
     rounds: int
     calls: int = 1
-
-
-class SameResultError(RuntimeError):
-    """A variant that should change the prediction did not: the benchmark would measure nothing."""
-
-
-class NotFiniteError(RuntimeError):
-    """A variant predicted NaN or infinity, which is never equal to anything."""
 
 
 def bare(models: m.Models) -> Variant:
@@ -181,7 +173,7 @@ def paced(settings: Settings, case: str) -> Settings:
 def measure(models: m.Models, row: Row, settings: Settings) -> Timings:
     """Time one row of a case.
 
-    Errors: SameResultError if a variant changes nothing, NotFiniteError.
+    Errors: MeaninglessError if a variant changes nothing, or is not finite.
     """
     name, size, batch, variants = row
     x, clock = m.noise(size, batch), Clock(models.device)
@@ -195,12 +187,12 @@ def measure(models: m.Models, row: Row, settings: Settings) -> Timings:
     base = results[timings.base]
     for variant, result in results.items():
         if not bool(result.isfinite().all()):
-            raise NotFiniteError(
+            raise MeaninglessError(
                 f"{name}: '{variant}' predicts values that are not finite in {models.dtype}; "
                 "nothing could be told from them. Choose another --dtype."
             )
         if not variant.startswith(timings.base) and torch.equal(result, base):  # or it, compiled
-            raise SameResultError(
+            raise MeaninglessError(
                 f"{name}: '{variant}' predicts the same as '{timings.base}' to the last bit. "
                 "InstantID was not applied, and its time would mean nothing."
             )

@@ -19,8 +19,8 @@ from torch import Tensor, cosine_similarity, from_numpy
 
 from ...instantid_core.faces import FaceAnalyzer, find_pack, open_analyzer
 from ..standins import drawing
-from .around import NotTheSameWorkError, Setup, in_turn, need
-from .timing import Timings
+from .around import Setup, in_turn, need
+from .timing import MeaninglessError, Timings
 
 PACK = "antelopev2"
 NEEDED = ("insightface", "onnxruntime", "onnx", "cv2")
@@ -92,13 +92,13 @@ def embedding(analysis: Any, picture: np.ndarray[Any, Any]) -> Tensor:
 
 
 def same_face(name: str, wanted: Tensor, found: Tensor) -> None:
-    """Raise NotTheSameWorkError unless two embeddings are as of one photo: cosine over 0.9.
+    """Raise MeaninglessError unless two embeddings are as of one photo: cosine over 0.9.
 
     Detectors that look at other sizes set the points within a pixel of each other, not alike.
     """
     cosine = cosine_similarity(wanted, found, dim=0).item()
     if not cosine > 0.9:
-        raise NotTheSameWorkError(f"'{name}' embeds another face (cosine {cosine:.2f}).")
+        raise MeaninglessError(f"'{name}' embeds another face (cosine {cosine:.2f}).")
 
 
 def photo() -> np.ndarray[Any, Any]:

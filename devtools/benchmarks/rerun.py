@@ -29,11 +29,10 @@ from ...nodes.apply import Apply
 from ...nodes.faces import EncodeFace
 from ...nodes.keypoints import FaceKeypoints
 from ...nodes.loaders import LoadAdapter, LoadFaceAnalyzer
-from . import cases
 from . import face_models as f
 from . import models as m
-from .around import ADAPTER, NotTheSameWorkError, Setup, need
-from .timing import Clock, Timings, paired
+from .around import ADAPTER, Setup, need
+from .timing import Clock, MeaninglessError, Timings, paired
 
 Graph = dict[str, dict[str, Any]]
 
@@ -91,8 +90,7 @@ class Runner:
     def run(self, variant: str) -> tuple[float, float]:
         """Run a variant with a weight of its own; return seconds until the sampling, and all.
 
-        Errors: SameResultError if the weight changed nothing; NotTheSameWorkError if nodes ran
-        that the weight does not concern.
+        Errors: MeaninglessError if the weight changed nothing, or more ran than it concerns.
         """
         weight = next(self._weights)
         executor = self._naive if variant == NAIVE else self._executor
@@ -106,7 +104,7 @@ class Runner:
         )
         if not executor.success:
             _, failure = executor.status_messages[-1]
-            raise NotTheSameWorkError(f"{failure['node_type']}: {failure['exception_message']}")
+            raise MeaninglessError(f"{failure['node_type']}: {failure['exception_message']}")
         self._check(variant, {graph[node]["class_type"] for node in self._ran})
         return self.begun[-1] - begun, whole
 
@@ -114,9 +112,9 @@ class Runner:
         *before, last = self.results
         self.results[:] = [last]
         if before and torch.equal(before[-1], last):
-            raise cases.SameResultError(f"'{variant}': another weight gave the same prediction.")
+            raise MeaninglessError(f"'{variant}': another weight gave the same prediction.")
         if variant == AGAIN and ran != SPARED:
-            raise NotTheSameWorkError(f"After the weight alone, these ran: {sorted(ran)}.")
+            raise MeaninglessError(f"After the weight alone, these ran: {sorted(ran)}.")
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:

@@ -11,6 +11,10 @@ from typing import Any
 from ..full_size.report import markdown
 
 
+class MeaninglessError(RuntimeError):
+    """What was timed is not what it should be: its time would mean nothing. The text says why."""
+
+
 @dataclass
 class Timings:
     """Seconds of each variant by round. The first variant is what the others are compared with."""
