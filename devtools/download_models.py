@@ -76,21 +76,12 @@ def is_complete(file: ModelFile, target: Path) -> bool:
     )
 
 
-def free_bytes(folder: Path) -> int:
-    """Return the free bytes of the disk that `folder` is on or will be made on."""
-    existing = next(part for part in (folder, *folder.parents) if part.exists())
-    return shutil.disk_usage(existing).free
-
-
-def check_space(
-    files: Iterable[ModelFile], models: Path, free: Callable[[Path], int] = free_bytes
-) -> None:
-    """Raise when the files, less what is there of them already, do not fit on the disk."""
+def check_space(files: Iterable[ModelFile], models: Path, free: int) -> None:
+    """Raise when the files, less what is there of them already, do not fit into `free` bytes."""
     needed = sum(file.size - bytes_there(partial(models / file.path)) for file in files)
-    available = free(models)
-    if needed > available:
+    if needed > free:
         raise DownloadError(
-            f"The disk of {models} has {readable(available)} free, and {readable(needed)} are "
+            f"The disk of {models} has {readable(free)} free, and {readable(needed)} are "
             "needed. Nothing was downloaded. Make room and run this again."
         )
 
@@ -181,7 +172,7 @@ def fetch_missing(comfyui: Path, yes: bool, files: tuple[ModelFile, ...] = FILES
     if not missing:
         print(f"Every file is in place under {models}.")
         return True
-    check_space(missing, models)
+    check_space(missing, models, shutil.disk_usage(models if models.exists() else comfyui).free)
     if not yes and not agreed(missing, models):
         print("Nothing was downloaded.")
         return False
