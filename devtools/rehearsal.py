@@ -53,14 +53,6 @@ def make_files(comfyui: Path, models: Path = MODELS) -> None:
     save_portrait(models / PORTRAIT)
 
 
-def check_machine() -> None:
-    """Stop with a sentence where memory or disk is too small."""
-    MODELS.mkdir(parents=True, exist_ok=True)
-    made = sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file())
-    free = shutil.disk_usage(MODELS).free
-    limits.refuse_too_little(limits.available_memory(), free, made, MODELS)
-
-
 def workflow() -> tuple[Any, Any]:
     """Return the basic workflow at the rehearsal's size, with InstantID and without."""
     small = graphs.with_inputs(
@@ -162,7 +154,10 @@ def main() -> None:
     )
     options = parser.parse_args()
     comfyui = env.inside(options).comfyui
-    check_machine()
+    MODELS.mkdir(parents=True, exist_ok=True)
+    made = sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file())
+    free = shutil.disk_usage(MODELS).free
+    limits.refuse_too_little(limits.available_memory(), free, made, MODELS)
     # The files are made by a process of their own, whose memory is gone when the server starts.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as another:
         another.submit(make_files, comfyui).result()

@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,29 +30,19 @@ from comfy_server import end_process, quick_python, start_process
 ON_REQUEST = ("hard", "fleet", "meaning", "quality")  # run only where they are named
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Seconds that one test and a whole tier may take before they are stopped as hanging.
-
-    workers: pytest processes side by side, each with whole files of tests.
-    """
-
-    test: int
-    tier: int
-    workers: int = 0
-
-
+# Seconds that one test and a whole tier may take before they are stopped as hanging, and how many
+# pytest processes run side by side, each with whole files of tests.
 LIMITS = {
-    "core": Limits(120, 600, 2),
-    "host": Limits(300, 1500, 2),
-    "server": Limits(300, 1500, 2),
-    "browser": Limits(300, 1500, 2),
-    "hard": Limits(600, 2400, 2),
-    "fleet": Limits(600, 900),
-    "meaning": Limits(600, 900, 2),
-    "quality": Limits(300, 600, 2),
+    "core": (120, 600, 2),
+    "host": (300, 1500, 2),
+    "server": (300, 1500, 2),
+    "browser": (300, 1500, 2),
+    "hard": (600, 2400, 2),
+    "fleet": (600, 900, 0),
+    "meaning": (600, 900, 2),
+    "quality": (300, 600, 2),
 }
-LONG_LIMITS = Limits(7200, 14400)
+LONG_LIMITS = (7200, 14400, 0)
 LONG = "INSTANTID_TESTS_LONG"  # the environment variable that those tiers read
 FRONTEND = "INSTANTID_TESTS_FRONTEND"  # the variable that tier `browser` reads: a folder
 
@@ -87,21 +76,21 @@ def run_tier(
     frontend: str | None = None,
 ) -> tuple[bool, str]:
     """Return whether a tier passed, and its counts or what else there is to say."""
-    limits = LONG_LIMITS if long else LIMITS[tier]
+    of_test, of_tier, workers = LONG_LIMITS if long else LIMITS[tier]
     python = env.ensure_quality() if tier == "quality" else ready.python
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         files = any((env.ROOT / part.partition("::")[0]).is_file() for part in extra)
-        workers, where = (0, []) if files else (limits.workers, [f"tests/{tier}"])
+        workers, where = (0, []) if files else (workers, [f"tests/{tier}"])
         command = [
-            *(str(python), "-m", "pytest", "-q", f"--timeout={limits.test}"),
+            *(str(python), "-m", "pytest", "-q", f"--timeout={of_test}"),
             *(f"--junit-xml={report}", *where),
             *(f"--numprocesses={workers}", "--dist=loadfile", *extra),
         ]
         variables = {**variables_for(tier, ready, frontend), LONG: "1" if long else "0"}
-        code = run_with_limit(command, variables, limits.tier)
+        code = run_with_limit(command, variables, of_tier)
         if code is None:
-            return False, f"stopped: the tier may take {limits.tier} s"
+            return False, f"stopped: the tier may take {of_tier} s"
         return judge(code, report)
 
 

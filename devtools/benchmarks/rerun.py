@@ -105,16 +105,14 @@ class Runner:
         if not executor.success:
             _, failure = executor.status_messages[-1]
             raise MeaninglessError(f"{failure['node_type']}: {failure['exception_message']}")
-        self._check(variant, {graph[node]["class_type"] for node in self._ran})
-        return self.begun[-1] - begun, whole
-
-    def _check(self, variant: str, ran: set[str]) -> None:
         *before, last = self.results
         self.results[:] = [last]
         if before and torch.equal(before[-1], last):
             raise MeaninglessError(f"'{variant}': another weight gave the same prediction.")
+        ran = {graph[node]["class_type"] for node in self._ran}
         if variant == AGAIN and ran != SPARED:
             raise MeaninglessError(f"After the weight alone, these ran: {sorted(ran)}.")
+        return self.begun[-1] - begun, whole
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
