@@ -151,10 +151,6 @@ class Server:
         names = {name: image[name] for name in ("filename", "subfolder", "type")}
         return self._read(f"/view?{urllib.parse.urlencode(names)}")
 
-    def stop(self) -> None:
-        """End the server and everything it started, if it was started here."""
-        end_process(self.process)
-
 
 @contextlib.contextmanager
 def serve(
@@ -197,8 +193,8 @@ def serve(
         variables = {**quick_python(), "PYTHONUNBUFFERED": "1", **(environment or {})}
         with open(base / "server.log", "wb") as log:
             process = start_process(command, variables, stdout=log, stderr=subprocess.STDOUT)
+        stack.callback(end_process, process)
         server = Server(f"http://127.0.0.1:{port}", base, process)
-        stack.callback(server.stop)
         _wait_until_it_answers(server)
         yield server
 
@@ -212,10 +208,10 @@ def start_process(
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=variables, **how)
 
 
-def end_process(process: subprocess.Popen[bytes] | None) -> None:
+def end_process(process: subprocess.Popen[bytes]) -> None:
     """End a process and its group: first politely, then not."""
     for ask in (signal.SIGTERM, signal.SIGKILL if os.name != "nt" else signal.SIGTERM):
-        if process is None or process.poll() is not None:
+        if process.poll() is not None:
             return
         if os.name == "nt":
             process.terminate()

@@ -89,7 +89,7 @@ def faulty_model(model: Any) -> Any:
 
     def slot(q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> Any:
         if next(calls) == 2:
-            raise _out_of_memory()
+            raise comfy.model_management.OOM_EXCEPTION(OUT_OF_MEMORY)
         return optimized_attention(q, k, v, extra_options["n_heads"])
 
     clone = model.clone()
@@ -136,10 +136,6 @@ def slow_analyzer(face_analyzer: Any, seconds: float) -> Any:
 def _raise_once_before(module: Any) -> None:
     def hook(*_: Any) -> None:
         handle.remove()
-        raise _out_of_memory()
+        raise comfy.model_management.OOM_EXCEPTION(OUT_OF_MEMORY)
 
     handle = module.register_forward_pre_hook(hook)
-
-
-def _out_of_memory() -> Exception:
-    return comfy.model_management.OOM_EXCEPTION(OUT_OF_MEMORY)
