@@ -28,8 +28,6 @@ import env
 from comfy_server import end_process, quick_python, start_process
 
 ON_REQUEST = ("hard", "fleet", "meaning", "quality")  # run only where they are named
-
-
 # Seconds that one test and a whole tier may take before they are stopped as hanging, and how many
 # pytest processes run side by side, each with whole files of tests.
 LIMITS = {
