@@ -14,10 +14,10 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-).split()
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars"),
+]
 SCRIPT = Path(__file__).with_suffix(".js")
 READY = "() => window.app?.vueAppReady && window.app.extensionManager && window.app.graph"
 SETTINGS = {

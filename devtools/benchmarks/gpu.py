@@ -92,9 +92,7 @@ def _memory(device: torch.device, work: Callable[[], object]) -> tuple[int, int]
     return before, torch.cuda.max_memory_allocated(device)
 
 
-def _sample(
-    device: torch.device, work: Callable[[], object]
-) -> tuple[list[tuple[str, int]], int]:
+def _sample(device: torch.device, work: Callable[[], object]) -> tuple[list[tuple[str, int]], int]:
     """Return how often each function was called in a sampling, and its peak memory in bytes.
 
     Without the CPU's operators, of which there are ten times as many: the driver's functions that
