@@ -212,8 +212,8 @@ def registered(setup: Setup, adapters: Path, faces: Path) -> Iterator[Runner]:
         "insightface": ([str(faces)], {".onnx"}),
     }
     nodes = own_nodes(setup, runner.begun, runner.results)
-    nodes |= {kind.GET_SCHEMA().node_id: kind for kind in NODES}
-    with mock.patch.dict(known, nodes), mock.patch.dict(paths.folder_names_and_paths, folders):
+    with mock.patch.dict(paths.folder_names_and_paths, folders), mock.patch.dict(known, nodes):
+        known.update({kind.GET_SCHEMA().node_id: kind for kind in NODES})  # they look for files
         try:
             yield runner
         finally:
