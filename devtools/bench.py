@@ -3,18 +3,13 @@
     PYTHON devtools/bench.py [case ...] [--comfyui PATH] [--models tiny|full] [--cpu]
         [--dtype bf16|fp16|fp32] [--pixels N ...] [--rounds N] [--calls N] [--json FILE]
 
-Cases: load, encode, import, faces and rerun (a moved slider), each against a naive way; choices
-(kept lengths, a region that opens, IdentityNet at every n-th step); costs and scale (how time grows
-with faces, people, frames, references and jobs, and why); adapter (against a naive one,
-too), identitynet, people, batch and size, per call of the UNet. All of them run if none is named.
-Runs in any interpreter that has what ComfyUI needs; PATH is a ComfyUI tree;
-without it, the private environment of env.py is made and used. Weights are random; files of models
-are made once, in .dev/full-size. A case whose Python packages are missing is left out with a line.
-The adapter case gives a verdict on what the adapter itself takes, time and bytes (on a GPU: on the
-whole call), the people case one on what more people add; verdicts are the last lines, and the exit
-code follows them.
-Full-size models take 9 GB of memory in 16 bit, on the GPU if there is one; tiny ones show that
-the benchmark works, not what anything costs. A variant that changes nothing is an error.
+docs/performance.md says what the cases measure; all of them run if none is named. Runs in any
+interpreter that has what ComfyUI needs; PATH is a ComfyUI tree; without it, the private environment
+of env.py is made and used. Weights are random; files of models are made once, in .dev/full-size.
+A case whose Python packages are missing is left out with a line. Verdicts are the last lines, and
+the exit code follows them. Full-size models take 9 GB of memory in 16 bit, on the GPU if there is
+one; tiny ones show that the benchmark works, not what anything costs. A variant that changes
+nothing is an error.
 """
 
 from __future__ import annotations
@@ -30,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +47,10 @@ AROUND = {
 }
 AROUND_PART = 3
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-# ComfyUI's own choice of dtype and attention is left alone but for these.
-COMFYUI_ARGUMENTS = ("--use-pytorch-cross-attention",)
 
 
 def part(name: str) -> Any:
-    """Import a module of the benchmarks; ComfyUI must be importable."""
+    """Return a module of the benchmarks, which need ComfyUI."""
     return importlib.import_module(f"{PACKAGE}.devtools.benchmarks.{name}")
 
 
@@ -78,7 +72,6 @@ def machine(device: Any) -> dict[str, str]:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure the cases, print a table for each, and return all figures."""
     checkout()
-    cases, timing = part("cases"), part("timing")
     import torch
 
     dtype = getattr(torch, DTYPES[options.dtype])
@@ -86,48 +79,26 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     device = importlib.import_module("comfy.model_management").get_torch_device()
     settle(options, device.type == "cuda")
     make = functools.cache(lambda: part("models").make(options.models, dtype))
-    settings = cases.Settings(options.pixels, options.rounds, options.calls)
-    verdicts: list[str] = []
-    figures: dict[str, Any] = {"machine": machine(device), "options": vars(options)}
-    figures["verdicts"] = verdicts
+    figures = {"machine": machine(device), "options": vars(options), "verdicts": []}
     for name in options.case or (*AROUND, *CASES):
         if name in AROUND:
-            figures[name] = measure_around(name, options, dtype, make, verdicts)
-            continue
-        made = make()
-        paced = cases.paced(settings, name)
-        rows = {row[0]: cases.measure(made, row, paced) for row in cases.CASES[name](made, paced)}
-        title = f"{name}: seconds per call of the UNet, {options.models} models, {options.dtype}"
-        print(timing.table(title, rows) + "\n", flush=True)
-        figures[name] = {row: timings.to_json() for row, timings in rows.items()}
-        if made.device.type == "cuda":
-            figures[f"{name}, asked of the GPU"] = gpu_costs(made, cases, name, settings)
-        if name == "adapter":
-            on_gpu = made.device.type == "cuda"
-            verdicts.append(
-                gpu_verdict(rows) if on_gpu else adapter_verdict(made, options, figures[name])
-            )
-        if name == "people":
-            verdicts.append(people_verdict(made, paced, figures[name]))
+            measure_around(name, options, dtype, make, figures)
+        else:
+            measure_calls(name, options, make(), figures)
     return figures
 
 
 def settle(options: argparse.Namespace, on_gpu: bool) -> None:
     """Set what was left open: on a GPU calls are short, and its limit is for 1024x1024."""
-    defaults = ([1024, 512, 256], 21, 5) if on_gpu else ([512, 256], 9, 1)
-    for name, default in zip(("pixels", "rounds", "calls"), defaults, strict=True):
-        if getattr(options, name) is None:
-            setattr(options, name, default)
+    values = ([1024, 512, 256], 21, 5) if on_gpu else ([512, 256], 9, 1)
+    for name, value in zip(("pixels", "rounds", "calls"), values, strict=True):
+        setattr(options, name, getattr(options, name) or value)
 
 
 def measure_around(
-    name: str,
-    options: argparse.Namespace,
-    dtype: Any,
-    make: Callable[[], Any],
-    verdicts: list[str],
-) -> dict[str, Any]:
-    """Measure a case around the sampling, print its table, and return its figures.
+    name: str, options: argparse.Namespace, dtype: Any, make: Callable[[], Any], figures: Any
+) -> None:
+    """Measure a case around the sampling, print its table, and add what it gave to `figures`.
 
     A case whose Python packages are missing is left out, with a line that names them.
     """
@@ -140,29 +111,37 @@ def measure_around(
             rows = module.CASES[name](setup)
         except around.NotHereError as missing:
             print(f"**{name}** was left out: {missing}\n", flush=True)
-            return {"left out": str(missing)}
+            figures[name] = {"left out": str(missing)}
+            return
     print(timing.table(f"{name}: seconds, {options.models} models", rows) + "\n", flush=True)
     if hasattr(module, "notes"):
         print(module.notes(rows) + "\n", flush=True)
     if hasattr(module, "verdict"):
-        verdicts.append(module.verdict(rows))
-    return {row: timings.to_json() for row, timings in rows.items()}
+        figures["verdicts"].append(module.verdict(rows))
+    figures[name] = {row: timings.to_json() for row, timings in rows.items()}
 
 
-def gpu_verdict(rows: Any) -> str:
-    """Return the verdict on whole calls, which is that of a GPU."""
-    return part("gpu").verdict(rows)
-
-
-def gpu_costs(made: Any, cases: Any, name: str, settings: Any) -> dict[str, Any]:
-    """Count launches, waits and peak memory of a case's variants, print them, and return them."""
-    gpu = part("gpu")
-    rows = {row[0]: gpu.measure(made, row) for row in cases.CASES[name](made, settings)}
-    print(gpu.table(f"{name}: what one call asks of the GPU", rows) + "\n", flush=True)
-    return {
-        row: {variant: costs.to_json() for variant, costs in variants.items()}
-        for row, variants in rows.items()
-    }
+def measure_calls(name: str, options: argparse.Namespace, made: Any, figures: Any) -> None:
+    """Measure a case per call of the UNet, print its tables, and add what it gave to `figures`."""
+    cases, timing, gpu = part("cases"), part("timing"), part("gpu")
+    settings = cases.Settings(options.pixels, options.rounds, options.calls)
+    paced, on_gpu = cases.paced(settings, name), made.device.type == "cuda"
+    rows = {row[0]: cases.measure(made, row, paced) for row in cases.CASES[name](made, paced)}
+    title = f"{name}: seconds per call of the UNet, {options.models} models, {options.dtype}"
+    print(timing.table(title, rows) + "\n", flush=True)
+    figures[name] = {row: timings.to_json() for row, timings in rows.items()}
+    if on_gpu:
+        costs = {row[0]: gpu.measure(made, row) for row in cases.CASES[name](made, settings)}
+        print(gpu.table(f"{name}: what one call asks of the GPU", costs) + "\n", flush=True)
+        figures[f"{name}, asked of the GPU"] = {
+            row: {variant: asdict(one) for variant, one in own.items()}
+            for row, own in costs.items()
+        }
+    if name == "adapter":
+        verdict = gpu.verdict(rows) if on_gpu else adapter_verdict(made, options, figures[name])
+        figures["verdicts"].append(verdict)
+    if name == "people":
+        figures["verdicts"].append(people_verdict(made, paced, figures[name]))
 
 
 def adapter_verdict(made: Any, options: argparse.Namespace, figures: dict[str, Any]) -> str:
@@ -179,24 +158,23 @@ def people_verdict(made: Any, settings: Any, figures: dict[str, Any]) -> str:
     pixels = max(settings.sizes)
     crowds = share.measure(made, pixels, settings.rounds)
     print(share.table(f"people: rows and own time per call at {pixels}x{pixels}", crowds) + "\n")
-    figures["own time"] = [crowd.to_json() for crowd in crowds]
+    figures["own time"] = [asdict(crowd) for crowd in crowds]
     return share.verdict(crowds, pixels)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     own = os.environ.get("COMFYUI_PATH")
-    parser.add_argument("case", nargs="*", choices=[*AROUND, *CASES, []], help="what to measure")
-    parser.add_argument("--comfyui", type=Path, default=own, metavar="PATH")
-    parser.add_argument("--models", choices=("tiny", "full"), default="full")
-    parser.add_argument("--cpu", action="store_true", help="even if there is a GPU")
-    parser.add_argument("--dtype", choices=DTYPES, default="bf16")
-    parser.add_argument(
-        "--pixels", type=int, nargs="+", metavar="N", help="512 256; on a GPU 1024, too"
-    )
-    parser.add_argument("--rounds", type=int, help="of all variants of a row: 9; on a GPU 21")
-    parser.add_argument("--calls", type=int, help="per round, the quickest counts: 1; on a GPU 5")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    add = parser.add_argument
+    add("case", nargs="*", choices=[*AROUND, *CASES, []], help="what to measure")
+    add("--comfyui", type=Path, default=own, metavar="PATH")
+    add("--models", choices=("tiny", "full"), default="full")
+    add("--cpu", action="store_true", help="even if there is a GPU")
+    add("--dtype", choices=DTYPES, default="bf16")
+    add("--pixels", type=int, nargs="+", metavar="N", help="512 256; on a GPU 1024, too")
+    add("--rounds", type=int, help="of all variants of a row: 9; on a GPU 21")
+    add("--calls", type=int, help="per round, the quickest counts: 1; on a GPU 5")
+    add("--json", type=Path, metavar="FILE", help="write all figures there")
     return parser.parse_args()
 
 
@@ -210,7 +188,7 @@ def main() -> None:
     if not (comfyui / "main.py").is_file():
         raise SystemExit(f"{comfyui} is not a ComfyUI tree: it has no main.py.")
     on_gpu = has_gpu() and not options.cpu
-    start_comfyui(comfyui, *COMFYUI_ARGUMENTS, *([] if on_gpu else ["--cpu"]))
+    start_comfyui(comfyui, "--use-pytorch-cross-attention", *([] if on_gpu else ["--cpu"]))
     importlib.import_module("comfy.model_management")  # reads the arguments now
     figures = run(options)
     if options.json:

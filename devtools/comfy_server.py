@@ -55,11 +55,8 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Result:
-    """One prompt that went through: outputs and pictures by node id.
-
-    seconds: of each node that ran, by its id, in their order. texts: the last text that each node's
-    id was given to show, for the client that queued it.
-    """
+    """One prompt that went through, all by node id: what came out, the seconds of each node that
+    ran, in their order, and the last text that each was given to show."""
 
     outputs: dict[str, dict[str, Any]]
     seconds: dict[str, float]
@@ -79,15 +76,11 @@ class Result:
 
 
 class PromptFailedError(ServerError):
-    """A prompt was refused or a node in it raised.
-
-    message: all the server said in one text. node: the id of the node that raised, if one did.
-    """
+    """A prompt was refused, or a node (its id) in it raised; message: all that the server said."""
 
     def __init__(self, message: str, node: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.node = node
+        self.message, self.node = message, node
 
 
 @dataclass
@@ -108,19 +101,20 @@ class Server:
         """All that the server has printed so far."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
+    def _read(self, path: str, body: bytes | None = None) -> bytes:
+        kind = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}{path}", body, kind)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
     def get(self, path: str) -> Any:
         """Return the JSON that the server answers to a GET."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
-            return json.load(answer)
+        return json.loads(self._read(path))
 
     def post(self, path: str, content: Any) -> Any:
         """Return the JSON that the server answers to a POST; PromptFailedError if it refuses."""
-        body = json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.url}{path}", body)
-        request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                text = answer.read()
+            text = self._read(path, json.dumps(content).encode())
         except urllib.error.HTTPError as error:
             raise PromptFailedError(_refusal(error.read().decode(errors="replace"))) from error
         return json.loads(text) if text else None
@@ -154,15 +148,8 @@ class Server:
 
     def fetch(self, image: dict[str, str]) -> bytes:
         """Return the bytes of a picture named by a node's output."""
-        query = urllib.parse.urlencode(
-            {name: image[name] for name in ("filename", "subfolder", "type")}
-        )
-        with urllib.request.urlopen(f"{self.url}/view?{query}", timeout=60) as answer:
-            return answer.read()
-
-    def stop(self) -> None:
-        """End the server and everything it started, if it was started here."""
-        _end(self.process)
+        names = {name: image[name] for name in ("filename", "subfolder", "type")}
+        return self._read(f"/view?{urllib.parse.urlencode(names)}")
 
 
 @contextlib.contextmanager
@@ -191,48 +178,56 @@ def serve(
     python = python or sys.executable
     models = models or standin_models(comfyui, python)
     port = port or free_port()
-    with _folder(base) as folder:
-        lay_out(folder, models, pack=pack, dev_nodes=dev_nodes)
+    with contextlib.ExitStack() as stack:
+        if base is None:
+            place = tempfile.TemporaryDirectory("", "instantid-server-", ignore_cleanup_errors=True)
+            base = Path(stack.enter_context(place))
+        lay_out(base, models, pack=pack, dev_nodes=dev_nodes)
+        base = base.resolve()
         command = [
             *(str(python), str(comfyui / "main.py"), *(["--cpu"] if cpu else [])),
-            *("--disable-api-nodes", "--base-directory", str(folder)),
+            *("--disable-api-nodes", "--base-directory", str(base)),
             *("--database-url", "sqlite:///:memory:"),
             *("--listen", "127.0.0.1", "--port", str(port), *arguments),
         ]
         variables = {**quick_python(), "PYTHONUNBUFFERED": "1", **(environment or {})}
-        with open(folder / "server.log", "wb") as log:
-            process = start_process(command, log, variables)
-        server = Server(f"http://127.0.0.1:{port}", folder, process)
-        try:
-            _wait_until_it_answers(server)
-            yield server
-        finally:
-            server.stop()
+        with open(base / "server.log", "wb") as log:
+            process = start_process(command, variables, stdout=log, stderr=subprocess.STDOUT)
+        stack.callback(end_process, process)
+        server = Server(f"http://127.0.0.1:{port}", base, process)
+        _wait_until_it_answers(server)
+        yield server
 
 
 def start_process(
-    command: list[str], log: Any, variables: dict[str, str]
+    command: list[str], variables: dict[str, str], **how: Any
 ) -> subprocess.Popen[bytes]:
     """Start a process in a group of its own, which ends with this process even if it is killed."""
-    return subprocess.Popen(
-        command,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        env=variables,
-        start_new_session=os.name != "nt",
-        preexec_fn=end_with_parent if os.name != "nt" else None,
-    )
+    alone: dict[str, Any] = {"start_new_session": True, "preexec_fn": end_with_parent}
+    how |= {} if os.name == "nt" else alone
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=variables, **how)
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group: first politely, then not."""
+    for ask in (signal.SIGTERM, signal.SIGKILL if os.name != "nt" else signal.SIGTERM):
+        if process.poll() is not None:
+            return
+        if os.name == "nt":
+            process.terminate()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, ask)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
 
 
 def end_with_parent() -> None:
     """Ask Linux to end this process when the one that started it ends, however that happens."""
-    if sys.platform != "linux":
-        return
-    import ctypes
+    if sys.platform == "linux":
+        import ctypes
 
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def quick_python() -> dict[str, str]:
@@ -258,10 +253,8 @@ def standin_models(comfyui: Path, python: str | Path, kind: str = "random") -> P
     """
     maker = ROOT / "devtools" / "make_standins.py"
     command = [str(python), str(maker), str(comfyui), str(STATE / "standins"), kind]
-    done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, env=quick_python()
-    )
-    return Path(done.stdout.splitlines()[-1])
+    said = subprocess.check_output(command, text=True, env=quick_python())
+    return Path(said.splitlines()[-1])
 
 
 def lay_out(base: Path, models: Path, *, pack: bool = True, dev_nodes: bool = True) -> None:
@@ -271,21 +264,16 @@ def lay_out(base: Path, models: Path, *, pack: bool = True, dev_nodes: bool = Tr
     """
     for name in ("custom_nodes", "models", "input", "output", "user", "temp"):
         (base / name).mkdir(parents=True, exist_ok=True)
-    _link(base / "custom_nodes" / PACK_NAME, ROOT if pack else None)
-    _link(base / "custom_nodes" / DEV_NODES, ROOT / "devtools" / "dev_nodes" if dev_nodes else None)
-    for name in MODEL_FOLDERS:
-        source = models / name
-        _link(base / "models" / name, source if source.is_dir() else None)
-    photo = models / PORTRAIT
-    if photo.is_file():
-        shutil.copyfile(photo, base / "input" / PHOTO)
-
-
-def _link(place: Path, target: Path | None) -> None:
-    if place.is_symlink():
-        place.unlink()
-    if target is not None:
-        place.symlink_to(target.resolve(), target_is_directory=True)
+    links = {f"custom_nodes/{PACK_NAME}": ROOT if pack else None}
+    links[f"custom_nodes/{DEV_NODES}"] = ROOT / "devtools" / "dev_nodes" if dev_nodes else None
+    links |= {f"models/{name}": models / name for name in MODEL_FOLDERS}
+    for place, target in links.items():
+        if (base / place).is_symlink():
+            (base / place).unlink()
+        if target and target.is_dir():
+            (base / place).symlink_to(target.resolve(), target_is_directory=True)
+    if (models / PORTRAIT).is_file():
+        shutil.copyfile(models / PORTRAIT, base / "input" / PHOTO)
 
 
 def has_gpu() -> bool:
@@ -301,39 +289,24 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@contextlib.contextmanager
-def _folder(base: Path | None) -> Iterator[Path]:
-    if base is not None:
-        base.mkdir(parents=True, exist_ok=True)
-        yield base.resolve()
-        return
-    folder = Path(tempfile.mkdtemp(prefix="instantid-server-")).resolve()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _wait_until_it_answers(server: Server) -> None:
     end = time.monotonic() + START_LIMIT
-    while server.process.poll() is None and time.monotonic() < end:
+    why = f"did not answer within {START_LIMIT:.0f} s"
+    while time.monotonic() < end:
         with contextlib.suppress(OSError):
             server.get("/system_stats")
             return
+        if (code := server.process.poll()) is not None:
+            why = f"ended with code {code} before it answered"
+            break
         time.sleep(0.1)
-    code = server.process.poll()
-    late = f"did not answer within {START_LIMIT:.0f} s"
-    why = late if code is None else f"ended with code {code} before it answered"
     raise ServerError(f"ComfyUI {why}. Its log ends:\n{server.log[-4000:]}")
 
 
 def _follow(
     connection: Any, prompt_id: str, progress: Progress | None, end: float
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Read the websocket until the prompt ends.
-
-    Returns the seconds of the nodes that ran, in order, and the last text of each that has one.
-    """
+    """Read the websocket until the prompt ends; return the seconds and texts of a Result."""
     began: list[tuple[str, float]] = []
     texts: dict[str, str] = {}
     while True:
@@ -371,27 +344,12 @@ def _shown_text(message: bytes) -> dict[str, str]:
 
 def _refusal(text: str) -> str:
     """Turn the server's refusal of a prompt into lines: what, then each input's complaint."""
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         answer = json.loads(text)
         lines = [f"{answer['error']['message']} {answer['error']['details']}".strip()]
         for node, problem in answer.get("node_errors", {}).items():
-            for error in problem["errors"]:
-                what = f"{problem['class_type']} ({node}): {error['message']}"
-                lines.append(f"{what}: {error['details']}")
-    except (ValueError, KeyError, TypeError):
-        return text
-    return "\n".join(lines)
-
-
-def _end(process: subprocess.Popen[bytes] | None) -> None:
-    """End a process and its group: first politely, then not."""
-    for ask in (signal.SIGTERM, signal.SIGKILL if os.name != "nt" else signal.SIGTERM):
-        if process is None or process.poll() is not None:
-            return
-        if os.name == "nt":
-            process.terminate()
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, ask)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            what = f"{problem['class_type']} ({node})"
+            errors = problem["errors"]
+            lines += [f"{what}: {error['message']}: {error['details']}" for error in errors]
+        return "\n".join(lines)
+    return text

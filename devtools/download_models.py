@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-BLOCK = 1 << 20
-
 
 @dataclass(frozen=True)
 class ModelFile:
@@ -51,7 +49,7 @@ def readable(count: float) -> str:
 def sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
@@ -68,6 +66,7 @@ def is_complete(file: ModelFile, target: Path) -> bool:
     """Tell whether the published file is in place; a different file of that name is an error."""
     if not target.exists():
         return False
+    say(f"Checking {target}")
     if target.stat().st_size == file.size and sha256_of(target) == file.sha256:
         return True
     raise DownloadError(
@@ -77,29 +76,21 @@ def is_complete(file: ModelFile, target: Path) -> bool:
     )
 
 
-def free_bytes(folder: Path) -> int:
-    """Return the free bytes of the disk that `folder` is on or will be made on."""
-    existing = next(part for part in (folder, *folder.parents) if part.exists())
-    return shutil.disk_usage(existing).free
-
-
-def check_space(
-    files: Iterable[ModelFile], models: Path, free: Callable[[Path], int] = free_bytes
-) -> None:
-    """Raise when the files, less what is there of them already, do not fit on the disk."""
+def check_space(files: Iterable[ModelFile], models: Path, free: int) -> None:
+    """Raise when the files, less what is there of them already, do not fit into `free` bytes."""
     needed = sum(file.size - bytes_there(partial(models / file.path)) for file in files)
-    available = free(models)
-    if needed > available:
+    if needed > free:
         raise DownloadError(
-            f"The disk of {models} has {readable(available)} free, and {readable(needed)} are "
+            f"The disk of {models} has {readable(free)} free, and {readable(needed)} are "
             "needed. Nothing was downloaded. Make room and run this again."
         )
 
 
-def receive(file: ModelFile, part: Path) -> None:
-    """Fetch what is missing of a file into its partial file; broken connections are taken up again.
+def getter() -> Callable[..., None]:
+    """Return what fetches an address into a file that is open; DownloadError where it is missing.
 
-    Whatever huggingface_hub or its HTTP library raises goes through; they differ by version.
+    Broken connections are taken up again. Whatever huggingface_hub or its HTTP library raises goes
+    through; they differ by version.
     """
     try:
         from huggingface_hub.file_download import http_get
@@ -108,14 +99,7 @@ def receive(file: ModelFile, part: Path) -> None:
             f"{sys.executable} has no huggingface_hub. Run this with the Python that runs ComfyUI, "
             f"or install it: {sys.executable} -m pip install huggingface_hub"
         ) from error
-    with part.open("ab") as output:
-        http_get(
-            file.url,
-            output,
-            resume_size=output.tell(),
-            expected_size=file.size,
-            displayed_filename=Path(file.path).name,
-        )
+    return http_get
 
 
 def download(file: ModelFile, models: Path) -> Path:
@@ -123,24 +107,25 @@ def download(file: ModelFile, models: Path) -> Path:
 
     Raises DownloadError when it cannot be had, does not fit, or is not the published file.
     """
-    target = models / file.path
+    target, get = models / file.path, getter()
     part = partial(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        receive(file, part)
-    except DownloadError:
-        raise
+        with part.open("ab") as output:
+            known = {"resume_size": output.tell(), "expected_size": file.size}
+            get(file.url, output, displayed_filename=target.name, **known)
     except Exception as error:  # a file that is whole in spite of it is looked at below
+        there = f"{readable(bytes_there(part))} of {readable(file.size)}"
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise DownloadError(
-                f"The disk is full: {target.parent} took {readable(bytes_there(part))} of "
-                f"{readable(file.size)}. Make room and run this again; it goes on from there."
+                f"The disk is full: {target.parent} took {there}. Make room and run this again; it "
+                "goes on from there."
             ) from error
         if bytes_there(part) < file.size:
             raise DownloadError(
-                f"{file.url} could not be fetched: {error}\n{readable(bytes_there(part))} of "
-                f"{readable(file.size)} are kept in {part}; run this again to go on from there. If "
-                f"the address opens in a browser, save the file as {target}."
+                f"{file.url} could not be fetched: {error}\n{there} are kept in {part}; run this "
+                "again to go on from there. If the address opens in a browser, save the file as "
+                f"{target}."
             ) from error
     size, found = part.stat().st_size, sha256_of(part)
     if (size, found) != (file.size, file.sha256):
@@ -167,17 +152,6 @@ def models_folder(comfyui: Path) -> Path:
     return comfyui / "models"
 
 
-def missing_files(files: Iterable[ModelFile], models: Path) -> list[ModelFile]:
-    missing: list[ModelFile] = []
-    for file in files:
-        target = models / file.path
-        if target.exists():
-            say(f"Checking {target}")
-        if not is_complete(file, target):
-            missing.append(file)
-    return missing
-
-
 def agreed(files: list[ModelFile], models: Path) -> bool:
     """Show what would be fetched and ask; no answer to be had means no."""
     for file in files:
@@ -194,11 +168,11 @@ def agreed(files: list[ModelFile], models: Path) -> bool:
 def fetch_missing(comfyui: Path, yes: bool, files: tuple[ModelFile, ...] = FILES) -> bool:
     """Fetch what is missing; return whether every file is in place now."""
     models = models_folder(comfyui)
-    missing = missing_files(files, models)
+    missing = [file for file in files if not is_complete(file, models / file.path)]
     if not missing:
         print(f"Every file is in place under {models}.")
         return True
-    check_space(missing, models)
+    check_space(missing, models, shutil.disk_usage(models if models.exists() else comfyui).free)
     if not yes and not agreed(missing, models):
         print("Nothing was downloaded.")
         return False

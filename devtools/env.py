@@ -4,12 +4,12 @@
 
 Everything goes into the git-ignored folder `.dev` of the checkout: a ComfyUI tree (unpacked from
 a hash-checked source distribution, unless a tree of your own is named by --comfyui or
-COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Linters
-get an environment of their own, `.dev/tools`, and so do the fleet, `.dev/fleet`, and the measuring
-of pictures, `.dev/quality`. With --python the environment is made from that interpreter, beside the
-others: `.dev/0.30.0-py3.13`. Nothing outside `.dev` is touched, but for Chromium and redis-server
-when the tests ask for them. A run that was cut short is repaired by the next one; two runs at once
-wait for each other. The last line of stdout is JSON: {"python": ..., "comfyui": ...}.
+COMFYUI_PATH) and a virtual environment with what ComfyUI, this pack and its tests need. Linters,
+the fleet and the measuring of pictures get environments of their own. With --python the environment
+is made from that interpreter, beside the others: `.dev/0.30.0-py3.13`. Nothing outside `.dev` is
+touched, but for Chromium and redis-server when the tests ask for them. A run that was cut short is
+repaired by the next one; two runs at once wait for each other. The last line of stdout is JSON:
+{"python": ..., "comfyui": ...}.
 
 Needs Python 3.10 or newer with pip and venv; uses uv when it is there.
 """
@@ -24,19 +24,20 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+DEVTOOLS = ROOT / "devtools"
 STATE = (ROOT / ".dev").resolve()  # a link, where several checkouts share one
-DEV_REQUIREMENTS = ROOT / "devtools" / "requirements-dev.txt"
-TOOL_REQUIREMENTS = ROOT / "devtools" / "requirements-tools.txt"
-FLEET_REQUIREMENTS = ROOT / "fleet" / "requirements-fleet.txt"
-QUALITY_REQUIREMENTS = ROOT / "devtools" / "requirements-quality.txt"
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+# Commands that tests need: the variable that names one, what it is called, Debian's packages, use.
+REDIS = ("REDIS_SERVER", ["redis-server"], ["redis-server"], "the tests of the fleet")
+BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+BROWSER = ("CHROMIUM", BROWSERS, ["chromium", "fonts-liberation"], "the browser tests")
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 
 
@@ -73,7 +74,7 @@ class Environment:
     comfyui: Path
 
     def to_json(self) -> str:
-        return json.dumps({"python": str(self.python), "comfyui": str(self.comfyui)})
+        return json.dumps(vars(self), default=str)
 
 
 def say(text: str) -> None:
@@ -113,9 +114,7 @@ def only_one_at_a_time(name: str) -> Iterator[None]:
 
 
 def venv_python(folder: Path) -> Path:
-    if os.name == "nt":
-        return folder / "Scripts" / "python.exe"
-    return folder / "bin" / "python"
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def download_tree(release: Release, target: Path) -> None:
@@ -141,27 +140,24 @@ def download_tree(release: Release, target: Path) -> None:
 
 def unpack_tree(archive: Path, work: Path) -> None:
     """Extract only `*/vendor/ComfyUI/...` of the archive to `work/ComfyUI`."""
+    careful: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(archive) as tar:
         for member in tar:
             _, _, inside = member.name.partition("/vendor/")
             if inside.startswith("ComfyUI/") and member.isfile() and ".." not in inside:
                 member.name = inside
-                if hasattr(tarfile, "data_filter"):
-                    tar.extract(member, work, filter="data")
-                else:
-                    tar.extract(member, work)
+                tar.extract(member, work, **careful)
 
 
 def installer(python: Path) -> list[str | Path]:
     """Return the install command: uv from PATH, else uv put into the environment, else pip."""
-    uv = shutil.which("uv")
-    if uv:
+    if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--quiet", "--python", python]
-    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
-        run(*pip, "--disable-pip-version-check", "uv")
+        run(*pip, "uv")
     except subprocess.CalledProcessError:
-        return [*pip, "--disable-pip-version-check"]
+        return pip
     return [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
 
 
@@ -171,8 +167,6 @@ def fingerprint(*parts: str) -> str:
 
 def version_of(python: Path) -> str:
     """Return the version of an interpreter, such as 3.13.0."""
-    if python == Path(sys.executable):
-        return sys.version.split()[0]
     ask = [str(python), "-c", "import sys; print(sys.version.split()[0])"]
     try:
         return subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
@@ -185,11 +179,9 @@ def ensure_venv(
 ) -> Path:
     """Return the interpreter of `.dev/NAME/venv`, which holds `base` and the list in file `extra`.
 
-    maker: the Python that the environment is made from.
-
-    A changed `base` (or Python) makes the environment anew; a changed `extra` is installed on top.
-    The marker that says which of both are in place is written last and taken away first, so that
-    an interrupted run is never mistaken for a finished one.
+    maker: the Python that it is made from. A changed `base` (or Python) makes it anew; a changed
+    `extra` is installed on top. The marker that says which of both are in place is written last and
+    taken away first, so that an interrupted run is never mistaken for a finished one.
     """
     folder = STATE / name / "venv"
     marker = STATE / name / "ready.json"
@@ -200,10 +192,8 @@ def ensure_venv(
         "base": fingerprint(version, *base, *files),
         "extra": fingerprint(version, extra.read_text("utf-8")),
     }
-    if read_marker(marker) == wanted:
-        return python
     with only_one_at_a_time(name):
-        found = read_marker(marker)
+        found = json.loads(marker.read_text("utf-8")) if marker.is_file() else {}
         if found == wanted:
             return python
         marker.unlink(missing_ok=True)
@@ -228,17 +218,12 @@ def make_venv(folder: Path, maker: Path) -> None:
         ) from error
 
 
-def read_marker(marker: Path) -> dict[str, str]:
-    return json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else {}
-
-
 def ensure_tree(version: str) -> Path:
     """Return the ComfyUI tree of `version`, downloading it when it is not there."""
     tree = STATE / version / "ComfyUI"
-    if not (tree / "main.py").is_file():
-        with only_one_at_a_time(version):
-            if not (tree / "main.py").is_file():
-                download_tree(RELEASES[version], tree)
+    with only_one_at_a_time(version):
+        if not (tree / "main.py").is_file():
+            download_tree(RELEASES[version], tree)
     return tree
 
 
@@ -259,10 +244,10 @@ def ensure(
     release = RELEASES.get(name, RELEASES[version])
     base = [*TORCH, release.insightface, "-r", str(tree / "requirements.txt")]
     note = "torch is large: this can take minutes"
-    if python is None:
-        return Environment(ensure_venv(name, base, DEV_REQUIREMENTS, note), tree)
-    name += "-py" + ".".join(version_of(python).split(".")[:2])
-    return Environment(ensure_venv(name, base, DEV_REQUIREMENTS, note, python), tree)
+    if python is not None:
+        name += "-py" + ".".join(version_of(python).split(".")[:2])
+    extra, maker = DEVTOOLS / "requirements-dev.txt", python or Path(sys.executable)
+    return Environment(ensure_venv(name, base, extra, note, maker), tree)
 
 
 def environment_of(tree: Path) -> str:
@@ -275,57 +260,42 @@ def environment_of(tree: Path) -> str:
 
 def ensure_tools() -> Path:
     """Return the folder with the commands ruff, pyright, comfy and comfy-test."""
-    return ensure_venv("tools", [], TOOL_REQUIREMENTS, "the linters").parent
+    return ensure_venv("tools", [], DEVTOOLS / "requirements-tools.txt", "the linters").parent
 
 
 def ensure_fleet() -> Path:
     """Return the interpreter of the fleet's workers: no torch, no face models."""
-    return ensure_venv("fleet", [], FLEET_REQUIREMENTS, "the fleet")
+    return ensure_venv("fleet", [], ROOT / "fleet" / "requirements-fleet.txt", "the fleet")
 
 
 def ensure_quality() -> Path:
     """Return the interpreter of quality.py: dlib, CLIP and curves, and no ComfyUI."""
-    return ensure_venv("quality", [TORCH[0]], QUALITY_REQUIREMENTS, "the measuring of pictures")
+    extra = DEVTOOLS / "requirements-quality.txt"
+    return ensure_venv("quality", [TORCH[0]], extra, "the measuring of pictures")
 
 
-def ensure_redis() -> Path:
-    """Return a redis-server: REDIS_SERVER, one on PATH, or (as root on Debian) installed now."""
-    own = os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
+def ensure_command(variable: str, names: Sequence[str], packages: Sequence[str], use: str) -> Path:
+    """Return a command: what a variable names, one on PATH, or (as root on Debian) installed now.
+
+    names: what it may be called. packages: of Debian.
+    """
+
+    def found() -> str | None:
+        return os.environ.get(variable) or next(filter(None, map(shutil.which, names)), None)
+
+    own = found()
     if own is None and can_install_packages():
-        say("Installing redis-server for the tests of the fleet")
-        install_packages("redis-server")
-        own = shutil.which("redis-server")
+        say(f"Installing {packages[0]} for {use}")
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        run("apt-get", "update", "-qq", **quiet)
+        run("apt-get", "install", "-y", "-qq", *packages, **quiet)
+        own = found()
     if own is None:
         raise SystemExit(
-            "The tests of the fleet need redis-server, and none is on PATH. Install it (Debian: "
-            "`apt-get install redis-server`), or set REDIS_SERVER to its path."
+            f"For {use} there must be one of {', '.join(names)}, and none is on PATH. Install one "
+            f"(Debian: `apt-get install {packages[0]}`), or set {variable} to its path."
         )
     return Path(own)
-
-
-def install_packages(*names: str) -> None:
-    """Install Debian packages without a question."""
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "update", "-qq", **quiet)
-    run("apt-get", "install", "-y", "-qq", *names, **quiet)
-
-
-def ensure_browser() -> Path:
-    """Return a Chromium or Chrome: CHROMIUM, one on PATH, or (as root on Debian) installed now."""
-    own = os.environ.get("CHROMIUM")
-    if own:
-        return Path(own)
-    found = find_browser()
-    if found is None and can_install_packages():
-        say("Installing Chromium for the browser tests")
-        install_packages("chromium", "fonts-liberation")
-        found = find_browser()
-    if found is None:
-        raise SystemExit(
-            "The browser tests need Chromium or Chrome, and none is on PATH. Install one "
-            "(Debian: `apt-get install chromium`), or set CHROMIUM to its path."
-        )
-    return found
 
 
 def ensure_frontend(version: str) -> Path:
@@ -344,11 +314,6 @@ def ensure_frontend(version: str) -> Path:
     return inside
 
 
-def find_browser() -> Path | None:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next((Path(path) for path in map(shutil.which, names) if path), None)
-
-
 def can_install_packages() -> bool:
     """Tell whether this is Debian itself (elsewhere `chromium` may be a stub) and we are root."""
     release = Path("/etc/os-release")
@@ -362,14 +327,12 @@ def can_install_packages() -> bool:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose ComfyUI and Python; shared by every script of this folder."""
-    own = os.environ.get("COMFYUI_PATH")
+    own = os.environ.get("COMFYUI_PATH") or None
     words = "use this ComfyUI tree instead of a downloaded one (or set COMFYUI_PATH)"
-    given: dict[str, Any] = {"type": Path, "metavar": "PATH", "help": words}
-    parser.add_argument("--comfyui-version", choices=RELEASES, default=DEFAULT_VERSION)
-    parser.add_argument("--comfyui", default=Path(own) if own else None, **given)
-    parser.add_argument(
-        "--python", type=Path, metavar="PATH", help="make the environment from this Python"
-    )
+    add = parser.add_argument
+    add("--comfyui-version", choices=RELEASES, default=DEFAULT_VERSION)
+    add("--comfyui", type=Path, metavar="PATH", default=own, help=words)
+    add("--python", type=Path, metavar="PATH", help="make the environment from this Python")
 
 
 def chosen(options: argparse.Namespace) -> Environment:

@@ -75,16 +75,14 @@ def _broken(before: Promise, now: Promise) -> list[str]:
         elif group == "required" and names[0] != names[1]:
             texts.append(f"a new input must be optional: {names[1][len(names[0]) :]}")
         else:
-            pairs = zip(before[group], now[group], strict=False)
-            differences = _of_outputs if group == "outputs" else _of_inputs
-            texts += [text for pair in pairs for text in differences(*pair)]
+            for one, other in zip(before[group], now[group], strict=False):
+                if group != "outputs":
+                    texts += _of_inputs(one, other)
+                elif one != other:
+                    texts.append(f"{one[0]} was {one[1:]}, now {other[1:]}")
     if dict(before["node"])["output_node"] and not dict(now["node"])["output_node"]:
         texts.append("it no longer runs without a node behind it")
     return texts
-
-
-def _of_outputs(before: list[Any], now: list[Any]) -> list[str]:
-    return [] if before == now else [f"{before[0]} was {before[1:]}, now {now[1:]}"]
 
 
 def _of_inputs(before: list[Any], now: list[Any]) -> list[str]:

@@ -4,9 +4,8 @@
   // below its widgets a node shows a text once it has run.
   const LAYOUT = { gap: 40, margin: 20, title: 40, columnGap: 40, packExtra: 40, text: 70, row: 24 }
 
-  const stores = () =>
-    document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s
-  const store = (name) => stores().get(name)
+  const store = (name) =>
+    document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get(name)
 
   const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds))
 
@@ -17,21 +16,8 @@
     }
   }
 
-  function slot(list, name, node) {
-    const found = list.findIndex((entry) => entry.name === name)
-    if (found < 0) {
-      const names = list.map((entry) => entry.name).join(', ')
-      throw new Error(`${node.type} has no slot "${name}"; it has: ${names}`)
-    }
-    return found
-  }
-
   function setWidget(node, name, value) {
-    const widget = node.widgets?.find((entry) => entry.name === name)
-    if (!widget) {
-      const names = (node.widgets ?? []).map((entry) => entry.name).join(', ')
-      throw new Error(`${node.type} has no widget "${name}"; it has: ${names}`)
-    }
+    const widget = node.widgets.find((entry) => entry.name === name)
     widget.value = value
     widget.callback?.(value, window.app.canvas, node)
   }
@@ -103,75 +89,51 @@
 
   /** Everything the frontend complains about, as text. */
   function complaints() {
-    const found = []
     const error = store('executionError')
-    for (const toast of store('toast')?.messagesToAdd ?? []) {
-      if (toast.severity === 'error' || toast.severity === 'warn') {
-        found.push(`toast: ${toast.summary ?? ''} ${toast.detail ?? ''}`)
-      }
-    }
-    for (const element of document.querySelectorAll('.p-toast-message-error, .p-toast-message-warn')) {
-      found.push(`toast: ${element.innerText}`)
-    }
-    for (const dialog of store('dialog')?.dialogStack ?? []) found.push(`dialog: ${dialog.key}`)
-    for (const node of window.app.graph.nodes) {
-      if (node.has_errors) found.push(`node: ${node.id} ${node.type}`)
-    }
+    const toasts = (store('toast')?.messagesToAdd ?? []).filter((toast) => ['error', 'warn'].includes(toast.severity))
+    const shown = document.querySelectorAll('.p-toast-message-error, .p-toast-message-warn')
     const missing = store('missingNodesError')?.missingNodesError ?? error?.missingNodesError
-    for (const entry of missing?.nodeTypes ?? []) found.push(`missing node: ${entry.type ?? entry}`)
-    for (const entry of store('missingModel')?.missingModelCandidates ?? []) {
-      found.push(`missing model: ${entry.name}`)
-    }
-    for (const entry of store('missingMedia')?.missingMediaCandidates ?? []) {
-      found.push(`missing file: ${entry.name}`)
-    }
-    for (const [id, entry] of Object.entries(error?.lastNodeErrors ?? {})) {
-      for (const one of entry.errors) found.push(`node ${id}: ${one.message} ${one.details}`)
-    }
-    if (error?.lastExecutionError) {
-      found.push(`execution: ${error.lastExecutionError.exception_message}`)
-    }
-    if (error?.lastPromptError) found.push(`prompt: ${error.lastPromptError.message}`)
+    const refused = Object.entries(error?.lastNodeErrors ?? {})
+    const found = [
+      ...toasts.map(({ summary, detail }) => `toast: ${summary ?? ''} ${detail ?? ''}`),
+      ...[...shown].map((element) => `toast: ${element.innerText}`),
+      ...(store('dialog')?.dialogStack ?? []).map(({ key }) => `dialog: ${key}`),
+      ...window.app.graph.nodes.filter((node) => node.has_errors).map(({ id, type }) => `node: ${id} ${type}`),
+      ...(missing?.nodeTypes ?? []).map((entry) => `missing node: ${entry.type ?? entry}`),
+      ...(store('missingModel')?.missingModelCandidates ?? []).map(({ name }) => `missing model: ${name}`),
+      ...(store('missingMedia')?.missingMediaCandidates ?? []).map(({ name }) => `missing file: ${name}`),
+      ...refused.flatMap(([id, { errors }]) => errors.map((one) => `node ${id}: ${one.message} ${one.details}`))
+    ]
+    const { lastExecutionError: run, lastPromptError: prompt } = error ?? {}
+    if (run) found.push(`execution: ${run.exception_message}`)
+    if (prompt) found.push(`prompt: ${prompt.message}`)
     return found
   }
 
-  /** Rectangles of all nodes with their titles, in graph units. */
+  /** Rectangles of all nodes with their titles as they are drawn, in graph units. */
   function boxes() {
+    const { scale, offset } = window.app.canvas.ds
+    const frame = window.app.canvas.canvas.getBoundingClientRect()
     return window.app.graph.nodes.map((node) => {
-      const element = document.querySelector(`[data-node-id="${node.id}"]`)
-      const scale = window.app.canvas.ds.scale
-      if (!element) {
-        const [x, y, width, height] = node.boundingRect ?? node.getBounding()
-        return { id: node.id, title: node.title, x, y, width, height }
-      }
-      const box = element.getBoundingClientRect()
-      return {
-        id: node.id,
-        title: node.title,
-        x: box.x / scale,
-        y: box.y / scale,
-        width: box.width / scale,
-        height: box.height / scale
-      }
+      const drawn = document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect()
+      const [x, y, width, height] = drawn
+        ? [drawn.x - frame.x, drawn.y - frame.y, drawn.width, drawn.height].map((side) => side / scale)
+        : (node.boundingRect ?? node.getBounding())
+      const [left, top] = drawn ? [x - offset[0], y - offset[1]] : [x, y]
+      return { id: node.id, title: node.title, x: left, y: top, width, height }
     })
   }
 
   /** Nodes that stand in a group and reach out of it, each with how far, in graph units. */
   function outOfGroups() {
-    const { scale, offset } = window.app.canvas.ds
-    const frame = window.app.canvas.canvas.getBoundingClientRect()
     const found = []
-    for (const box of boxes()) {
-      const node = window.app.graph.getNodeById(box.id)
-      const drawn = document.querySelector(`[data-node-id="${box.id}"]`)
-      const [left, top] = drawn ? [frame.x / scale + offset[0], frame.y / scale + offset[1]] : [0, 0]
+    for (const { id, title, x, y, width, height } of boxes()) {
+      const [ownX, ownY] = window.app.graph.getNodeById(id).pos
       for (const group of window.app.graph.groups) {
-        const [x, y, width, height] = group.boundingRect ?? group._bounding
-        const [ownX, ownY] = node.pos
-        if (ownX < x || ownX > x + width || ownY < y || ownY > y + height) continue
-        const right = box.x + box.width - (x + left + width)
-        const below = box.y + box.height - (y + top + height)
-        if (right > 1 || below > 1) found.push(`${box.title} (${box.id}): ${right} right, ${below} below`)
+        const [left, top, wide, high] = group.boundingRect ?? group._bounding
+        if (ownX < left || ownX > left + wide || ownY < top || ownY > top + high) continue
+        const [right, below] = [x + width - left - wide, y + height - top - high]
+        if (right > 1 || below > 1) found.push(`${title} (${id}): ${right} right, ${below} below`)
       }
     }
     return found
@@ -234,7 +196,7 @@
     image.pos = [0, 0]
     save.pos = [450 + node.size[0] + 80, 0]
     setWidget(image, 'image', photo)
-    image.connect(0, node, slot(node.inputs, 'image', node))
+    image.connect(0, node, node.inputs.findIndex((entry) => entry.name === 'image'))
     node.connect(0, save, 0)
     await settle()
   }

@@ -14,16 +14,10 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars"),
+]
 SCRIPT = Path(__file__).with_suffix(".js")
 READY = "() => window.app?.vueAppReady && window.app.extensionManager && window.app.graph"
 SETTINGS = {
@@ -35,12 +29,16 @@ SETTINGS = {
     "Comfy.Workflow.Persist": False,
     "Comfy.Graph.CanvasInfo": False,
 }
+VIEWPORT = {"width": 1600, "height": 1000}
 LIMIT_MS = 90_000  # of one wait in the page: machines may be busy
 # ComfyUI's own 500 templates cost more time than all the rest of the page; none is looked at.
 CORE_TEMPLATES = re.compile(r"/templates/index[^/]*\.json")
 # Where a help page is shown: by the frontends up to 1.47, and by later ones.
 HELP = ".node-help-content :is(.markdown-content, .comfy-markdown-content)"
 RENDERERS = ("classic", "vue")
+WIDTHS = """(all) => Promise.all(
+    all.map((img) => img.decode().catch(() => {}).then(() => img.naturalWidth))
+)"""
 
 
 @dataclass
@@ -84,16 +82,14 @@ class Frontend:
 
         Raises RuntimeError when the server refuses it or is not done in `seconds`.
         """
-        before = set(get(f"{self.url}/history"))
+        before = get(f"{self.url}/history").keys()
         self.page.evaluate("() => window.app.queuePrompt(0, 1)")
         for _ in range(seconds * 5):
             history = get(f"{self.url}/history")
-            fresh = [entry for key, entry in history.items() if key not in before]
-            if fresh:
+            for key in history.keys() - before:
                 self.call("settle")
-                return fresh[0]
-            complaints = self.complaints()
-            if complaints:
+                return history[key]
+            if complaints := self.complaints():
                 raise RuntimeError(f"The workflow was not queued: {complaints}")
             self.page.wait_for_timeout(200)
         raise RuntimeError(f"The workflow was not done in {seconds} seconds.")
@@ -104,13 +100,7 @@ class Frontend:
         self.page.get_by_test_id("info-button").click()
         content = self.page.locator(HELP)
         content.locator("h1").first.wait_for()
-        pictures = content.locator("img")
-        widths = [
-            pictures.nth(index).evaluate(
-                "async (img) => { await img.decode().catch(() => {}); return img.naturalWidth }"
-            )
-            for index in range(pictures.count())
-        ]
+        widths = content.locator("img").evaluate_all(WIDTHS)
         return content.inner_text(), widths
 
     def screenshot(self, path: Path, **options: Any) -> None:
@@ -119,19 +109,17 @@ class Frontend:
 
 
 @contextmanager
-def open_frontend(url: str, width: int = 1600, height: int = 1000) -> Iterator[Frontend]:
+def open_frontend(url: str) -> Iterator[Frontend]:
     """Open a page on the ComfyUI server at `url`; call `set` on it to load the frontend.
 
     CHROMIUM names the browser; without it, `chromium` of the system is used.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=list(FLAGS)
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=FLAGS
         )
         try:
-            page = browser.new_page(
-                viewport={"width": width, "height": height}, reduced_motion="reduce"
-            )
+            page = browser.new_page(viewport=VIEWPORT, reduced_motion="reduce")
             page.set_default_timeout(LIMIT_MS)
             page.route(CORE_TEMPLATES, lambda route: route.fulfill(json=[]))
             yield Frontend(page, url)

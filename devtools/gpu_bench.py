@@ -35,6 +35,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +272,7 @@ class Bench:
     def count(self, what: str, models: Any, row: Any) -> None:
         gpu = self.tools["gpu"]
         costs = gpu.measure(models, row)
-        figures = {name: cost.to_json() for name, cost in costs.items()}
+        figures = {name: asdict(cost) for name, cost in costs.items()}
         table = gpu.table(f"{what}: what a call asks of the device", {row[0]: costs})
         self.report.add(f"{what}, counts", figures, table)
 

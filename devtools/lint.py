@@ -42,31 +42,18 @@ def tool(name: str) -> str:
     return str(env.ensure_tools() / name)
 
 
-def passes(*command: str, cwd: Path = env.ROOT) -> bool:
-    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL).returncode == 0
+def passes(*command: str) -> bool:
+    return subprocess.run(command, cwd=env.ROOT, stdin=subprocess.DEVNULL).returncode == 0
 
 
-def output_of(*command: str, cwd: Path) -> str:
+def output_of(*command: str, cwd: Path = env.ROOT) -> str:
     """Return what a command printed, after showing it; its exit code says nothing (see callers)."""
     result = subprocess.run(
-        command,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
+        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    print(result.stdout, end="", flush=True)
-    return result.stdout
-
-
-def check_ruff() -> bool:
-    return passes(tool("ruff"), "check", ".")
-
-
-def check_format() -> bool:
-    return passes(tool("ruff"), "format", "--check", ".")
+    said = result.stdout.decode("utf-8", errors="replace")
+    print(said, end="", flush=True)
+    return said
 
 
 def check_names() -> bool:
@@ -76,25 +63,20 @@ def check_names() -> bool:
     return not lines
 
 
-def check_types() -> bool:
-    return passes(tool("pyright"), "--pythonpath", str(env.ensure().python))
-
-
-def comfy(*arguments: str, cwd: Path) -> str:
-    return output_of(
-        tool("comfy"), "--skip-prompt", "--no-enable-telemetry", "node", *arguments, cwd=cwd
-    )
+def comfy(*arguments: str, cwd: Path = env.ROOT) -> str:
+    quiet = ("--skip-prompt", "--no-enable-telemetry")
+    return output_of(tool("comfy"), *quiet, "node", *arguments, cwd=cwd)
 
 
 def check_registry() -> bool:
     """The validator exits with 0 even with findings; only its last sentence tells."""
-    output = comfy("validate", cwd=env.ROOT)
+    output = comfy("validate")
     return "All validation checks passed" in output and "Warning" not in output
 
 
 def check_portable() -> bool:
     """The linter exits with 0 on mere warnings; here they count, but for the known ones."""
-    output = output_of(tool("comfy-test"), "lint", "--strict", cwd=env.ROOT)
+    output = output_of(tool("comfy-test"), "lint", "--strict")
     warnings = [line for line in output.splitlines() if re.match(r"\s+Line \d+[:,]", line)]
     new = [line for line in warnings if not any(known in line for known in KNOWN_WARNINGS)]
     return output.count("] PASSED") == 2 and not new
@@ -115,7 +97,7 @@ def check_archive() -> bool:
 
 def check_comfyui(tree: Path | None = None) -> bool:
     """Hold the imports and calls of ComfyUI's modules against one tree, or those of the tests."""
-    trees = [tree] if tree else [env.ensure_tree(version) for version in env.RELEASES]
+    trees = [tree] if tree else map(env.ensure_tree, env.RELEASES)
     return all([holds_against(tree) for tree in trees])
 
 
@@ -140,11 +122,8 @@ def holds_against(tree: Path) -> bool:
 
 def tracked() -> list[str]:
     """Return the tracked files that are there, as paths from the root."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=env.ROOT, check=True, stdout=subprocess.PIPE
-    )
-    names = listed.stdout.decode().split("\0")
-    return [name for name in names if name and (env.ROOT / name).is_file()]
+    listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=env.ROOT, encoding="utf-8")
+    return [name for name in listed.split("\0") if name and (env.ROOT / name).is_file()]
 
 
 def copy_tracked(target: Path) -> None:
@@ -162,10 +141,10 @@ def repository(folder: Path) -> None:
 
 
 CHECKS: dict[str, Callable[[], bool]] = {
-    "ruff": check_ruff,
-    "format": check_format,
+    "ruff": lambda: passes(tool("ruff"), "check", "."),
+    "format": lambda: passes(tool("ruff"), "format", "--check", "."),
     "names": check_names,
-    "types": check_types,
+    "types": lambda: passes(tool("pyright"), "--pythonpath", str(env.ensure().python)),
     "registry": check_registry,
     "portable": check_portable,
     "archive": check_archive,
@@ -190,16 +169,13 @@ def main() -> int:
     if unknown:
         parser.error(f"no such check: {', '.join(unknown)} (there are {', '.join(CHECKS)})")
     lines: list[str] = []
-    failed = False
     for name in wanted:
         print(f"== {name}", flush=True)
         started = time.monotonic()
-        good = checks[name]()
-        failed = failed or not good
-        seconds = time.monotonic() - started
-        lines.append(f"{name:<9} {'passed' if good else 'FAILED'} in {seconds:.0f} s")
+        verdict = "passed" if checks[name]() else "FAILED"
+        lines.append(f"{name:<9} {verdict} in {time.monotonic() - started:.0f} s")
     print("\n".join(["", *lines]), flush=True)
-    return 1 if failed else 0
+    return 1 if any(" FAILED " in line for line in lines) else 0
 
 
 if __name__ == "__main__":

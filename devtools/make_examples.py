@@ -2,14 +2,11 @@
 
 The files in example_workflows are the examples. They are made and changed in ComfyUI, and saved
 under a number and their title. Here each is opened in ComfyUI's real frontend and saved again:
-inputs that its nodes have got since take their defaults, and the API form is written beside it. On
-the way is put right what a person should not have to think of:
-
-- Every group becomes a column: numbered from the left, its nodes one below the other.
-- The note on the model files says what models_note.md says.
-- A loader names where its file can be downloaded, as the other examples do.
-- Nothing of the machine it was saved on is left. Its name in links, which never changes, is what
-  Save Image calls its pictures.
+inputs that its nodes have got since take their defaults, and the API form is written beside it.
+Every group becomes a numbered column, the note on the model files says what models_note.md says, a
+loader names where its file can be downloaded as the other examples do, and nothing of the machine
+it was saved on is left. Its name in links, which never changes, is what Save Image calls its
+pictures.
 
 The blueprint in subgraphs/ is opened and saved in the same way; thumbnails are make_cards.py's.
 """
@@ -17,13 +14,13 @@ The blueprint in subgraphs/ is opened and saved in the same way; thumbnails are 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from example_files import FOLDER, LINK_NAME, api_form, name_of, read, workflows
 from frontend import Frontend
+from make_locales import write
 
 BLUEPRINTS = FOLDER.parent / "subgraphs"
 NOTE = Path(__file__).with_name("models_note.md").read_text(encoding="utf-8").strip()
@@ -105,18 +102,13 @@ def update(frontend: Frontend, only: set[str]) -> None:
         name = link_name(workflow)
         if not only or name in only:
             made, api = refreshed(frontend, workflow, known)
-            write_json(path, made)
-            write_json(api_form(name), api)
+            write(path, made)
+            write(api_form(name), api)
     if only:
         return
     for path in BLUEPRINTS.glob("*.json"):
-        write_json(path, refreshed_blueprint(frontend, read(path)))
+        write(path, refreshed_blueprint(frontend, read(path)))
     names = {name_of(path) for path in examples}
     for path in api_form("").parent.glob("*.json"):
         if path.stem not in names:
             path.unlink()
-
-
-def write_json(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")

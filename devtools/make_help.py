@@ -96,10 +96,7 @@ def update(nodes: dict[str, Any]) -> list[str]:
         path = ROOT / "locales" / language / "nodeDefs.json"
         texts = json.loads(path.read_text(encoding="utf-8"))
         for name, info in nodes.items():
-            page = page_path(name, language)
-            if not write_lists(page, lists(info, texts.get(name, NO_TEXTS), language)):
+            page, own = page_path(name, language), texts.get(name, {"inputs": {}, "outputs": {}})
+            if not write_lists(page, lists(info, own, language)):
                 missing.append(str(page.relative_to(DOCS)))
     return missing
-
-
-NO_TEXTS: dict[str, Any] = {"inputs": {}, "outputs": {}}

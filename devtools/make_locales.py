@@ -16,22 +16,16 @@ Texts = dict[str, Any]
 def node_texts(info: dict[str, Any]) -> Texts:
     """Return title, description, inputs and outputs of a node from its `/object_info` entry."""
     texts: Texts = {"display_name": info["display_name"], "description": info["description"]}
-    inputs = {
-        name: input_texts(name, spec)
-        for kind in ("required", "optional")
-        for name, spec in info["input"].get(kind, {}).items()
-    }
-    tooltips = info["output_tooltips"] or [None] * len(info["output_name"])
-    outputs = {
-        str(index): with_tooltip(name, tooltip)
-        for index, (name, tooltip) in enumerate(zip(info["output_name"], tooltips, strict=True))
-    }
+    inputs: Texts = {}
+    given = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+    for name, (_, *more) in given.items():
+        options = more[0] if more else {}
+        inputs[name] = with_tooltip(options.get("display_name") or name, options.get("tooltip"))
+    names = info["output_name"]
+    tooltips = info["output_tooltips"] or [None] * len(names)
+    shown = [with_tooltip(*pair) for pair in zip(names, tooltips, strict=True)]
+    outputs = {str(index): text for index, text in enumerate(shown)}
     return {**texts, "inputs": inputs, "outputs": outputs}
-
-
-def input_texts(name: str, spec: Any) -> Texts:
-    options = spec[1] if len(spec) > 1 else {}
-    return with_tooltip(options.get("display_name") or name, options.get("tooltip"))
 
 
 def with_tooltip(name: str, tooltip: str | None) -> Texts:
@@ -60,9 +54,10 @@ def read(path: Path) -> Texts:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def write(path: Path, texts: Texts) -> None:
+def write(path: Path, content: Any, indent: int = 1) -> None:
+    """Write JSON the same on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(texts, indent=2, ensure_ascii=False)
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
@@ -72,7 +67,7 @@ def update(nodes: dict[str, Any]) -> None:
     nodes: the `/object_info` entries of this pack's nodes.
     """
     english = {name: node_texts(info) for name, info in sorted(nodes.items())}
-    write(LOCALES / "en" / FILE, english)
+    write(LOCALES / "en" / FILE, english, 2)
     for folder in sorted(LOCALES.iterdir()):
         if folder.name != "en":
-            write(folder / FILE, keep_wanted(read(folder / FILE), english))
+            write(folder / FILE, keep_wanted(read(folder / FILE), english), 2)

@@ -29,10 +29,6 @@ ADAPTER_SAFETENSORS = "instantid/ip-adapter.safetensors"
 FACES = "insightface/models/antelopev2"
 LORA = "loras/sdxl_lightning_4step_lora.safetensors"
 RANDOM, DRAWN = "random", "drawn"
-DRAWN_SOURCES = (
-    *("autoencoder.py", "chain.py", "detector.py", "expand.py", "packed.py", "recogniser.py"),
-    "weights.safetensors",
-)
 
 
 def checkout() -> None:
@@ -45,12 +41,11 @@ def checkout() -> None:
 
 def fingerprint(kind: str) -> str:
     """Identify what the files are made from: the sources that shape them, and trained weights."""
-    sources = sorted((ROOT / "devtools" / "standins").glob("*.py"))
-    if kind == DRAWN:
-        drawn = ROOT / "devtools" / "drawn"
-        sources += [drawn / name for name in DRAWN_SOURCES]
-    sources += [ROOT / "devtools" / "tiny_sdxl.py", Path(__file__).resolve()]
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    tools = ROOT / "devtools"
+    folders = ("standins", "drawn") if kind == DRAWN else ("standins",)
+    sources = [path for name in folders for path in (tools / name).iterdir() if path.is_file()]
+    sources += [tools / name for name in ("tiny_sdxl.py", "tiny_adapter.py", "make_standins.py")]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sorted(sources))).hexdigest()
 
 
 def start_comfyui(comfyui: Path, *arguments: str) -> None:
@@ -66,11 +61,10 @@ def start_comfyui(comfyui: Path, *arguments: str) -> None:
 def make_models(models: Path) -> None:
     """Write every stand-in; ComfyUI must be importable."""
     checkout()
-    standins = f"{PACKAGE}.devtools.standins"
-    faces, sdxl, adapter = (
-        importlib.import_module(f"{standins}.{name}") for name in ("faces", "sdxl", "adapter")
-    )
-    fill = importlib.import_module(f"{standins}.weights").fill
+    names = ("standins.faces", "standins.sdxl", "standins.weights", "tiny_adapter")
+    parts = (importlib.import_module(f"{PACKAGE}.devtools.{name}") for name in names)
+    faces, sdxl, weights, adapter = parts
+    fill = weights.fill
     sdxl.make_checkpoint(models / CHECKPOINT, fill)
     sdxl.make_controlnet(models / IDENTITYNET, fill, "identitynet")
     sdxl.make_controlnet(models / DEPTHNET, fill, "depthnet")

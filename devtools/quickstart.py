@@ -48,7 +48,8 @@ FOLDER = env.STATE / "quickstart"
 INSIDE = "INSTANTID_QUICKSTART_STARTED"  # set in the environment's own process: when it all began
 KEYPOINTS_NODE = "quickstart_keypoints"
 STANDIN_SIZE, STANDIN_STEPS = 512, 4
-BAR = 30
+MODEL_FILES = {".safetensors", ".ckpt", ".bin", ".pth", ".pt"}
+say = partial(print, flush=True)
 # The loaders of the basic workflow: class, the input that names the file, folder of `models`.
 LOADERS = (
     ("CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
@@ -57,28 +58,24 @@ LOADERS = (
 )
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0],
         epilog="Without --image, --prompt, --models and a size: a sheet of drawn people.",
     )
-    parser.add_argument("--image", type=Path, help="the photo; a portrait by NASA unless named")
-    parser.add_argument("--prompt", help="what the picture shows")
-    parser.add_argument("--steps", type=int, help=f"sampling steps ({STANDIN_STEPS}; real: 30)")
-    parser.add_argument("--seed", type=int, help="seed of the noise (1)")
-    parser.add_argument("--width", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
-    parser.add_argument("--height", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
-    parser.add_argument(
-        "--models", type=Path, metavar="DIR", help="a folder of real models, like ComfyUI's"
-    )
-    parser.add_argument("--output", type=Path, default=FOLDER, help="where the pictures go")
-    parser.add_argument(
-        "--serve", action="store_true", help="keep the server afterwards and print its URL"
-    )
+    add = parser.add_argument
+    add("--image", type=Path, help="the photo; a portrait by NASA unless named")
+    add("--prompt", help="what the picture shows")
+    add("--steps", type=int, help=f"sampling steps ({STANDIN_STEPS}; real: 30)")
+    add("--seed", type=int, help="seed of the noise (1)")
+    add("--width", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
+    add("--height", type=int, help=f"pixels ({STANDIN_SIZE}; real: 1024)")
+    add("--models", type=Path, metavar="DIR", help="a folder of real models, like ComfyUI's")
+    add("--output", type=Path, default=FOLDER, help="where the pictures go")
+    add("--serve", action="store_true", help="keep the server afterwards and print its URL")
     env.add_arguments(parser)
-    options = parser.parse_args(arguments)
-    for name in ("width", "height"):
-        value = getattr(options, name)
+    options = parser.parse_args()
+    for name, value in (("width", options.width), ("height", options.height)):
         if value is not None and (value < 64 or value % 8):
             parser.error(f"--{name} is {value}; wanted a multiple of 8, at least 64")
     if options.steps is not None and options.steps < 1:
@@ -115,46 +112,34 @@ def make_prompt(options: argparse.Namespace, photo: str) -> Prompt:
     applied = prompt[id_of(prompt, "IID_Apply")]["inputs"]
     if options.prompt is not None:
         prompt[applied["positive"][0]]["inputs"]["text"] = options.prompt
-    size = prompt[id_of(prompt, "EmptyLatentImage")]["inputs"]
-    drawn = {name: applied[name] for name in ("keypoints", "fit")}
-    drawn |= {name: size[name] for name in ("width", "height")}
+    told = {**applied, **prompt[id_of(prompt, "EmptyLatentImage")]["inputs"]}
+    drawn = {name: told[name] for name in ("keypoints", "fit", "width", "height")}
+    saved = {"images": ["quickstart_draw", 0], "filename_prefix": "keypoints"}
     prompt["quickstart_draw"] = {"class_type": "IID_DrawKeypoints", "inputs": drawn}
-    prompt[KEYPOINTS_NODE] = {
-        "class_type": "SaveImage",
-        "inputs": {"images": ["quickstart_draw", 0], "filename_prefix": "keypoints"},
-    }
+    prompt[KEYPOINTS_NODE] = {"class_type": "SaveImage", "inputs": saved}
     return prompt
 
 
 def use_files_of(prompt: Prompt, models: Path) -> None:
     """Let the loaders name files that are in `models`, where the workflow's own are not."""
     for kind, name, folder in LOADERS:
-        found = sorted(
-            str(path.relative_to(models / folder))
-            for path in (models / folder).rglob("*")
-            if path.suffix in {".safetensors", ".ckpt", ".bin", ".pth", ".pt"}
-        )
+        place = models / folder
+        files = (path for path in place.rglob("*") if path.suffix in MODEL_FILES)
+        found = sorted(str(path.relative_to(place)) for path in files)
         if not found:
-            raise SystemExit(f"There is no model file in {models / folder}; {kind} needs one.")
+            raise SystemExit(f"There is no model file in {place}; {kind} needs one.")
         for node in (n["inputs"] for n in prompt.values() if n["class_type"] == kind):
             if node[name] not in found:
-                print(f"{kind}: {node[name]} is not in {models / folder}; taking {found[0]}")
+                say(f"{kind}: {node[name]} is not in {place}; taking {found[0]}")
                 node[name] = found[0]
 
 
-def show_step(sampler: str, node: str, step: int, steps: int) -> None:
-    """Print the sampler's step, as the server's websocket reports it."""
-    if node == sampler:
-        bar = "#" * (BAR * step // steps)
-        again = sys.stdout.isatty() and step < steps
-        print(f"  [{bar:.<{BAR}}] step {step} of {steps}", end="\r" if again else "\n", flush=True)
-
-
-def save(server: Server, result: Result, node: str, path: Path) -> None:
-    """Write the one picture that a node saved."""
+def save(server: Server, result: Result, node: str, path: Path) -> Path:
+    """Write the one picture that a node saved, and return where."""
     (image,) = result.images(node)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(server.fetch(image))
+    return path
 
 
 def make_picture(server: Server, options: argparse.Namespace, portrait: Path) -> None:
@@ -165,17 +150,17 @@ def make_picture(server: Server, options: argparse.Namespace, portrait: Path) ->
     prompt = make_prompt(options, photo)
     if options.models is not None:
         use_files_of(prompt, options.models)
-    began = time.monotonic()
-    result = server.run(prompt, partial(show_step, id_of(prompt, "KSampler")), seconds=24 * 3600)
+    sampler, began = id_of(prompt, "KSampler"), time.monotonic()
+
+    def show(node: str, step: int, steps: int) -> None:
+        if node == sampler:
+            say(f"  step {step} of {steps}")
+
+    result = server.run(prompt, show, seconds=24 * 3600)
     say(f"Workflow done in {time.monotonic() - began:.1f} s")
-    saver = id_of(prompt, "SaveImage", besides=KEYPOINTS_NODE)
-    output = options.output.resolve()
-    for node, name, what in (
-        (saver, "picture.png", "Picture"),
-        (KEYPOINTS_NODE, "keypoints.png", "Drawn keypoints"),
-    ):
-        save(server, result, node, output / name)
-        say(f"{what + ':':<17}{output / name}")
+    saver, output = id_of(prompt, "SaveImage", besides=KEYPOINTS_NODE), options.output.resolve()
+    say(f"Picture:         {save(server, result, saver, output / 'picture.png')}")
+    say(f"Drawn keypoints: {save(server, result, KEYPOINTS_NODE, output / 'keypoints.png')}")
 
 
 def wants_drawn_people(options: argparse.Namespace) -> bool:
@@ -192,22 +177,18 @@ def show_drawn_people(server: Server, options: argparse.Namespace, models: Path)
     given = sheet.make_sheet()
     for name, picture in given.inputs().items():
         cv2.imwrite(str(server.base / "input" / name), picture[..., ::-1])
-    files = {
-        "checkpoint": Path(make_standins.CHECKPOINT).name,
-        "identitynet": Path(make_standins.IDENTITYNET).name,
-        "adapter": Path(make_standins.ADAPTER).name,
-    }
+    names = ("checkpoint", "identitynet", "adapter")
+    files = {name: Path(getattr(make_standins, name.upper())).name for name in names}
     seed = sheet.SEED if options.seed is None else options.seed
     prompt = sheet.graph(files, seed, options.steps or sheet.STEPS)
     began = time.monotonic()
     result = server.run(prompt, seconds=3600)
     say(f"Five pictures in {time.monotonic() - began:.1f} s")
     output = options.output.resolve()
-    output.mkdir(parents=True, exist_ok=True)
     made: dict[str, Any] = {}
     for name in ("keypoints", *sheet.RESULTS):
-        save(server, result, name, output / f"{name}.png")
-        made[name] = cv2.imread(str(output / f"{name}.png"))[..., ::-1]
+        saved = save(server, result, name, output / f"{name}.png")
+        made[name] = cv2.imread(str(saved))[..., ::-1]
     place = output / "sheet.png"
     cv2.imwrite(str(place), sheet.compose(given, made)[..., ::-1])
     for line in sheet.likenesses(given, made, open_faces(models)):
@@ -225,10 +206,6 @@ def open_faces(models: Path) -> Any:
     return faces.open_analyzer(faces.find_pack("antelopev2", [folder.parent.parent]), "CPU")
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
 def run(options: argparse.Namespace, started: float) -> None:
     """Do everything that needs the environment: this process runs in it."""
     comfyui = options.comfyui.resolve()
@@ -240,12 +217,9 @@ def run(options: argparse.Namespace, started: float) -> None:
         say(f"Stand-in models ready in {time.monotonic() - began:.1f} s: {standins}")
     models = standins if options.models is None else options.models.resolve()
     began = time.monotonic()
+    output, on_cpu = options.output.resolve() / "server", options.models is None or not has_gpu()
     with serve(
-        models,
-        options.output.resolve() / "server",
-        comfyui=comfyui,
-        dev_nodes=options.models is None,
-        cpu=options.models is None or not has_gpu(),
+        models, output, comfyui=comfyui, dev_nodes=options.models is None, cpu=on_cpu
     ) as server:
         say(f"ComfyUI up in {time.monotonic() - began:.1f} s; its log: {server.log_path}")
         if drawn:
@@ -277,15 +251,11 @@ def set_up(options: argparse.Namespace) -> int:
     return subprocess.call(command, env=variables)
 
 
-def stop_politely(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
 def main() -> int:
     options = parse()
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop_politely)
+            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     started = os.environ.pop(INSIDE, None)
     try:
         if started is None:

@@ -1,7 +1,6 @@
 """Run the example workflow at full size: the real file formats and sizes, random weights, no GPU.
 
     python3 devtools/rehearsal.py [--comfyui-version 0.30.0 | --comfyui PATH] [--rounds N]
-        [--files-only]
 
 Makes the SDXL checkpoint, IdentityNet, ip-adapter.bin and antelopev2's two ONNX files once (11.4 GB
 under .dev/full-size, reused by later runs), starts a real ComfyUI server on the CPU with them, and
@@ -15,23 +14,23 @@ pictures mean nothing: the weights are random.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
+import io
 import json
-import subprocess
+import multiprocessing
+import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import env
-from comfy_server import PHOTO, Server, ServerError, serve
+from comfy_server import PORTRAIT, Server, ServerError, serve
+from env import say
 from full_size import graph as graphs
-from full_size import limits, measure, report
+from full_size import limits, report
 from make_standins import PACKAGE, checkout, save_portrait, start_comfyui
 
 sys.dont_write_bytecode = True
@@ -43,67 +42,21 @@ FREE_LIMIT = 120.0  # seconds that ComfyUI's unload may take
 QUIET = 10  # seconds without change after which ComfyUI has carried out /free
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-# --- the files ---------------------------------------------------------------------------------
-
-
-def make_files(comfyui: Path) -> None:
-    """Make what is missing of the full-size files."""
+def make_files(comfyui: Path, models: Path = MODELS) -> None:
+    """Make what is missing of the full-size files, and the photo."""
     start_comfyui(comfyui)
     checkout()
     files = importlib.import_module(f"{PACKAGE}.devtools.full_size.files")
-    faces = importlib.import_module(f"{PACKAGE}.devtools.standins.faces")
-    # The face models are the stand-ins that find drawn faces, at the real size.
-    made = {files.DETECTOR: faces.make_detector, files.RECOGNISER: faces.make_recogniser}
-
-    def with_ballast(name: str, path: Path) -> None:
-        made[name](path)
-        files.add_ballast(path, files.PUBLISHED[name])
-
-    for name in files.missing(MODELS):
-        say(f"Making {name} ({files.PUBLISHED[name] / 1e9:.2f} GB)")
-        files.make(MODELS, name, files.WRITERS.get(name) or partial(with_ballast, name))
-
-
-def check_machine() -> None:
-    """Stop with a sentence where memory or disk is too small."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    made = sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file())
-    limits.refuse_too_little_memory(limits.available_memory())
-    limits.refuse_too_little_disk(limits.free_disk(FOLDER), made, FOLDER)
-
-
-# --- the server --------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def serving(comfyui: Path) -> Iterator[Server]:
-    """Run a server with this pack, the probe, a photo and the full-size models."""
-    with tempfile.TemporaryDirectory(prefix="run-", dir=FOLDER) as name:
-        base = Path(name)
-        measure.add_probe(base)
-        (base / "input").mkdir()
-        save_portrait(base / "input" / PHOTO)
-        arguments = ("--bf16-unet", "--verbose", "DEBUG")
-        with serve(MODELS, base, comfyui=comfyui, dev_nodes=False, arguments=arguments) as server:
-            try:
-                yield server
-            except BaseException:
-                say(server.log[-4000:])
-                raise
-
-
-# --- the rehearsal -----------------------------------------------------------------------------
+    for name in files.WRITERS:
+        say(f"Model file {name} ({files.PUBLISHED[name] / 1e9:.2f} GB)")
+        files.make(models, name)
+    save_portrait(models / PORTRAIT)
 
 
 def workflow() -> tuple[Any, Any]:
     """Return the basic workflow at the rehearsal's size, with InstantID and without."""
-    text = WORKFLOW.read_text(encoding="utf-8")
     small = graphs.with_inputs(
-        json.loads(text),
+        json.loads(WORKFLOW.read_text(encoding="utf-8")),
         {"EmptyLatentImage": {"width": SIZE, "height": SIZE}, "KSampler": {"steps": STEPS}},
     )
     return small, graphs.without_instantid(small)
@@ -111,10 +64,10 @@ def workflow() -> tuple[Any, Any]:
 
 def changed(graph: Any, number: int) -> Any:
     """Return the graph with another seed and, where the pack is in it, another weight."""
-    graph = graphs.with_inputs(graph, {"KSampler": {"seed": number}})
+    changes: dict[str, dict[str, Any]] = {"KSampler": {"seed": number}}
     if any(node["class_type"] == "IID_Apply" for node in graph.values()):
-        graph = graphs.with_inputs(graph, {"IID_Apply": {"weight": 0.8 - 0.01 * number}})
-    return graph
+        changes["IID_Apply"] = {"weight": 0.8 - 0.01 * number}
+    return graphs.with_inputs(graph, changes)
 
 
 def rehearse(server: Server, figures: report.Figures, rounds: int) -> tuple[float, float]:
@@ -122,28 +75,22 @@ def rehearse(server: Server, figures: report.Figures, rounds: int) -> tuple[floa
     with_face, plain = workflow()
 
     def look(moment: str) -> None:
-        figures.surveys[moment], figures.resident[moment] = survey(server)
+        memory = limits.process_memory(server.process.pid)
+        figures.surveys[moment] = {**memory, **server.get(report.MEMORY_ROUTE)}
 
     say("First picture, cold")
-    first = changed(with_face, 1)
-    figures.first = measure.run_prompt(
-        server, first, lambda step: look("while sampling") if step == 1 else None
+    figures.first = report.run_prompt(
+        server, changed(with_face, 1), lambda step: look("while sampling") if step == 1 else None
     )
     look("after the picture")
     for number in range(rounds):
         pair = [(figures.plain, plain), (figures.instantid, with_face)]
         for runs, graph in pair if number % 2 == 0 else reversed(pair):
             say(f"Round {number + 1} of {rounds}, {'with' if graph is with_face else 'without'}")
-            runs.append(measure.run_prompt(server, changed(graph, 2 + number)))
+            runs.append(report.run_prompt(server, changed(graph, 2 + number)))
     release(server)
-    look("after /free")
+    look(report.AT_THE_END)
     return compare(server, figures.instantid[0], figures.plain[0])
-
-
-def survey(server: Server) -> tuple[Any, int]:
-    """Return what the server's probe finds, and the server's own memory in bytes."""
-    own = limits.process_memory(server.process.pid)["own"]
-    return server.get(measure.MEMORY_ROUTE), own
 
 
 def release(server: Server) -> None:
@@ -162,14 +109,12 @@ def release(server: Server) -> None:
 
 def compare(server: Server, patched: Any, plain: Any) -> tuple[float, float]:
     """Return the spread of the InstantID picture and its mean distance from the plain one."""
-    import io
-
     import numpy as np
     from PIL import Image
 
     def read(run: Any) -> Any:
-        images = [image for out in run.outputs.values() for image in out.get("images", [])]
-        (saved,) = [image for image in images if image["type"] == "output"]
+        images = (image for out in run.outputs.values() for image in out.get("images", []))
+        (saved,) = (image for image in images if image["type"] == "output")
         return np.asarray(Image.open(io.BytesIO(server.fetch(saved))).convert("RGB"), np.float32)
 
     one, other = read(patched), read(plain)
@@ -180,13 +125,17 @@ def run(comfyui: Path, rounds: int) -> int:
     """Rehearse, print the tables, and return the exit code."""
     began = time.monotonic()
     figures = report.Figures()
-    starting = time.monotonic()
-    with serving(comfyui) as server, measure.watching(server.process.pid) as watch:
-        figures.started = time.monotonic() - starting
-        spread, difference = rehearse(server, figures, rounds)
+    arguments = ("--bf16-unet", "--verbose", "DEBUG")
+    with serve(MODELS, comfyui=comfyui, arguments=arguments) as server:
+        figures.started = time.monotonic() - began
+        try:
+            with limits.watching(server.process.pid) as figures.peaks:
+                spread, difference = rehearse(server, figures, rounds)
+        except BaseException:
+            say(server.log[-4000:])
+            raise
         log = server.log
     figures.imported = report.import_seconds(log)
-    figures.peak_own, figures.peak_resident = watch.peak_own, watch.peak_resident
     figures.whole = time.monotonic() - began
     (FOLDER / "rehearsal.json").write_text(json.dumps(asdict(figures), indent=1))
     print(report.table(figures))
@@ -200,20 +149,20 @@ def run(comfyui: Path, rounds: int) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     env.add_arguments(parser)
-    parser.add_argument("--files-only", action="store_true", help="make the model files and stop")
     parser.add_argument(
         "--rounds", type=int, default=2, help="pairs of pictures, with and without, to be timed"
     )
     options = parser.parse_args()
-    environment = env.inside(options)
-    check_machine()
-    if options.files_only:
-        make_files(environment.comfyui)
-        return
+    comfyui = env.inside(options).comfyui
+    MODELS.mkdir(parents=True, exist_ok=True)
+    made = sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file())
+    free = shutil.disk_usage(MODELS).free
+    limits.refuse_too_little(limits.available_memory(), free, made, MODELS)
     # The files are made by a process of their own, whose memory is gone when the server starts.
-    subprocess.run([sys.executable, __file__, *sys.argv[1:], "--files-only"], check=True)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as another:
+        another.submit(make_files, comfyui).result()
     try:
-        raise SystemExit(run(environment.comfyui, options.rounds))
+        raise SystemExit(run(comfyui, options.rounds))
     except ServerError as error:
         raise SystemExit(str(error)) from error
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from ..instantid_core.adapter import AdapterModule, AdapterSize
 from ..instantid_core.resampler import ResamplerSize
@@ -20,6 +22,10 @@ SIZE = AdapterSize(
     ResamplerSize(output_width=CONTEXT_WIDTH),
     tuple(128 if slot[:2] in WIDE else 64 for slot in SDXL.slots),
 )
+# The same with a Resampler so narrow that a file of it is made in a moment.
+NARROW = AdapterSize(
+    ResamplerSize(width=128, inner=128, hidden=512, output_width=CONTEXT_WIDTH), SIZE.channels
+)
 
 
 def state_dict(
@@ -31,3 +37,12 @@ def state_dict(
         "image_proj": weights(module.image_proj.state_dict(), "image_proj"),
         "ip_adapter": weights(module.ip_adapter.state_dict(), "ip_adapter"),
     }
+
+
+def make_adapters(pickle: Path, safetensors: Path, weights: PartWeights) -> None:
+    """Write the same adapter twice: as the official nested pickle and as flat safetensors."""
+    parts = state_dict(weights, NARROW)
+    pickle.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(parts, pickle)
+    flat = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
+    save_file(flat, safetensors)

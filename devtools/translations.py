@@ -15,7 +15,7 @@ from pathlib import Path
 
 import help_prose
 from help_prose import nodes as nodes_in
-from make_locales import paths
+from make_locales import paths, write
 
 ROOT = Path(__file__).resolve().parent.parent
 LANGUAGES = ("fr", "ja", "zh")
@@ -98,16 +98,10 @@ def record(root: Path = ROOT, still_right: frozenset[str] = frozenset()) -> None
             known = before.get(path)
             done = known is None or known[9:] != fresh[9:] or f"{language}:{path}" in still_right
             after[path] = fresh if done else known
-        _write(record_path(root, language), after)
+        write(record_path(root, language), after, 0)
 
 
 def unknown(names: frozenset[str], root: Path = ROOT) -> list[str]:
     """Return those of `names` that are no `language:path` of a text there is."""
     there = {f"{language}:{path}" for language in LANGUAGES for path in texts(root, language)}
     return sorted(names - there)
-
-
-def _write(path: Path, content: Record) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=0, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")

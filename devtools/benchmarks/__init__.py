@@ -1,4 +1,1 @@
-"""What the benchmarks are made of: models with random weights, paired timing, and the cases.
-
-A ComfyUI tree must be on sys.path, and its arguments must be parsed, before `models` is imported.
-"""
+"""What the benchmarks are made of; ComfyUI's arguments must be parsed before they are imported."""

@@ -13,10 +13,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import comfy.model_management
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,14 +26,13 @@ from ...instantid_core.adapter import AdapterModule
 from ...instantid_core.checkpoint import measure
 from ...instantid_core.host import encode_identity, load_adapter
 from ...instantid_core.host.loading import Adapter
-from ...instantid_core.identity import Identity
 from ...instantid_core.model_files import canonical
 from ..comfy_server import quick_python
 from ..full_size import files
 from ..standins import weights
-from ..standins.adapter import make_adapters
+from ..tiny_adapter import make_adapters
 from . import models as m
-from .timing import Clock, Timings, paired
+from .timing import Clock, MeaninglessError, Timings, paired
 
 ADAPTER = Path(files.ADAPTER)
 STEPS = 30  # of one picture: the published default
@@ -41,10 +42,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FRESH = Path(__file__).with_name("fresh_import.py")
 
 T = TypeVar("T")
-
-
-class NotTheSameWorkError(RuntimeError):
-    """A side of a pair did not do what it is compared for: its time would mean nothing."""
 
 
 class NotHereError(RuntimeError):
@@ -74,16 +71,14 @@ class Setup:
         """Return the adapter file, made at the first call."""
         path = self.folder / ADAPTER
         if self.size == "full":
-            if not files.is_complete(self.folder, files.ADAPTER):
-                files.make(self.folder, files.ADAPTER, files.write_adapter)
+            files.make(self.folder, files.ADAPTER)
         elif not path.is_file():
             make_adapters(path, path.with_suffix(".safetensors"), weights.fill)
         return path
 
     def faces(self, count: int) -> list[Tensor]:
         """`count` random face embeddings, each with the norm of a real one (about 22)."""
-        generator = torch.Generator().manual_seed(0)
-        return [torch.randn(FACE, generator=generator) for _ in range(count)]
+        return list(torch.randn(count, FACE, generator=torch.Generator().manual_seed(0)))
 
 
 def need(*packages: str) -> None:
@@ -102,18 +97,11 @@ def in_turn(
     """
     clock, results = Clock(setup.device), dict[str, T]()
 
-    def timed(name: str) -> Callable[[], float]:
-        def run() -> float:
-            gc.collect()
+    def run(name: str) -> float:
+        gc.collect()
+        return clock.time(lambda: results.update({name: variants[name]()}))
 
-            def work() -> None:
-                results[name] = variants[name]()
-
-            return clock.time(work)
-
-        return run
-
-    timings = paired({name: timed(name) for name in variants}, setup.rounds)
+    timings = paired({name: partial(run, name) for name in variants}, setup.rounds)
     for name in variants:
         if name != timings.base:
             check(name, results[timings.base], results[name])
@@ -121,37 +109,27 @@ def in_turn(
 
 
 def alike(name: str, wanted: Tensor, found: Tensor) -> None:
-    """Raise NotTheSameWorkError unless two results are the same within TOLERANCE."""
+    """Raise MeaninglessError unless two results are the same within TOLERANCE."""
     error = ((found.float() - wanted.float()).norm() / wanted.float().norm()).item()
     if not error <= TOLERANCE:
-        raise NotTheSameWorkError(f"'{name}' is {error:.3f} off what it is compared with.")
-
-
-# --- load --------------------------------------------------------------------------------------
+        raise MeaninglessError(f"'{name}' is {error:.3f} off what it is compared with.")
 
 
 def load(setup: Setup) -> dict[str, Timings]:
     """The adapter file, alone and with the first face; against reading and copying all of it."""
     path, (face,) = setup.adapter_file(), setup.faces(1)
     naive, ours = "read whole, copied into modules", "this pack"
-
-    def first_face_naively() -> Tensor:
-        return project(load_naively(path).to(setup.device), [face, torch.zeros(FACE)])
-
+    file = {
+        naive: lambda: sampled(load_naively(path)),
+        ours: lambda: sampled(load_adapter(path).module),
+    }
+    first_face = {
+        naive: lambda: project(load_naively(path).to(setup.device), [face, torch.zeros(FACE)]),
+        ours: lambda: both_sides(load_adapter(path), face),
+    }
     return {
-        "the file": in_turn(
-            setup,
-            {naive: lambda: sampled(load_naively(path)), ours: lambda: sampled(load_ours(path))},
-            alike,
-        ),
-        "the file and a first face": in_turn(
-            setup,
-            {
-                naive: first_face_naively,
-                ours: lambda: both_sides(encode_identity(load_adapter(path), face)),
-            },
-            alike,
-        ),
+        "the file": in_turn(setup, file, alike),
+        "the file and a first face": in_turn(setup, first_face, alike),
     }
 
 
@@ -161,10 +139,6 @@ def load_naively(path: Path) -> AdapterModule:
     module = AdapterModule(measure(tensors), torch.nn)
     module.load_state_dict(tensors)
     return module.requires_grad_(False).eval()
-
-
-def load_ours(path: Path) -> AdapterModule:
-    return load_adapter(path).module
 
 
 def sampled(module: AdapterModule) -> Tensor:
@@ -180,104 +154,84 @@ def project(module: AdapterModule, faces: list[Tensor]) -> Tensor:
     return torch.stack([module.project(one).cpu() for one in tokens])
 
 
-def both_sides(identity: Identity) -> Tensor:
+def both_sides(adapter: Adapter, face: Tensor) -> Tensor:
+    identity = encode_identity(adapter, face)
     return torch.stack([identity.positive.kv, identity.negative.kv])
-
-
-# --- encode ------------------------------------------------------------------------------------
 
 
 def encode(setup: Setup) -> dict[str, Timings]:
     """K and V once for each face, against projecting them in each of a picture's UNet calls."""
     adapter = load_adapter(setup.adapter_file())
     face, other = setup.faces(2)
-    naive = Projections(encode_identity(adapter, face), adapter.module, setup)
 
     def anew() -> Tensor:
         adapter.negative_sides.clear()
-        return both_sides(encode_identity(adapter, face))
+        return both_sides(adapter, face)
 
-    once = {f"K and V in each of {STEPS} calls": naive.picture, "this pack, once": anew}
-    sides = {"both sides": anew, "negative side kept": lambda: encode_again(adapter, other)}
+    naive = projected_in_every_call(setup, adapter, face)
+    once = {f"K and V in each of {STEPS} calls": naive, "this pack, once": anew}
+    sides = {"both sides": anew, "negative side kept": lambda: both_sides(adapter, other)}
     return {
         "one picture of one face": in_turn(setup, once, alike),
         "a face, and another one": in_turn(setup, sides, another),
     }
 
 
-def encode_again(adapter: Adapter, face: Tensor) -> Tensor:
-    return both_sides(encode_identity(adapter, face))
-
-
 def another(name: str, one: Tensor, other: Tensor) -> None:
-    """Raise NotTheSameWorkError unless the positive sides differ and the negative ones do not."""
+    """Raise MeaninglessError unless the positive sides differ and the negative ones do not."""
     if torch.equal(one[0], other[0]) or not torch.equal(one[1], other[1]):
-        raise NotTheSameWorkError(f"'{name}' did not encode another face for the same adapter.")
+        raise MeaninglessError(f"'{name}' did not encode another face for the same adapter.")
 
 
-class Projections:
-    """The baseline: 140 projections held on the device in the UNet's dtype, run at every call."""
+def projected_in_every_call(setup: Setup, adapter: Adapter, face: Tensor) -> Callable[[], Tensor]:
+    """The baseline: 140 projections held on the device in the UNet's dtype, run at every call.
 
-    def __init__(self, identity: Identity, module: AdapterModule, setup: Setup) -> None:
-        place: dict[str, Any] = {"device": setup.device, "dtype": setup.dtype}
-        tokens = torch.cat([identity.positive.tokens, identity.negative.tokens])
-        self._tokens = tokens.to(**place)
-        self._weights = [weight.to(**place) for weight in module.ip_adapter.parameters()]
-
-    def call(self) -> list[Tensor]:
-        """(2,N,C) of each K and V."""
-        return [torch.nn.functional.linear(self._tokens, weight) for weight in self._weights]
+    What is returned does so for one picture, and gives both sides of the last: (2, numbers).
+    """
+    place: dict[str, Any] = {"device": setup.device, "dtype": setup.dtype}
+    identity = encode_identity(adapter, face)
+    tokens = torch.cat([identity.positive.tokens, identity.negative.tokens]).to(**place)
+    weights = [weight.to(**place) for weight in adapter.module.ip_adapter.parameters()]
 
     @torch.no_grad()
-    def picture(self) -> Tensor:
-        """Project once for each call of a picture; return both sides of the last: (2, numbers)."""
-        last: list[Tensor] = []
+    def picture() -> Tensor:
         for _ in range(STEPS):
-            last = self.call()
+            last = [torch.nn.functional.linear(tokens, weight) for weight in weights]  # (2,N,C)
         return torch.cat([part.flatten(1) for part in last], dim=1).cpu()
 
-
-# --- import ------------------------------------------------------------------------------------
+    return picture
 
 
 def import_time(setup: Setup) -> dict[str, Timings]:
     """torch and ComfyUI, with this pack, with the face libraries as well: in fresh processes."""
     runs = [fresh_import() for _ in range(setup.rounds)]
-    comfyui, pack, faces = ([run[part] for run in runs] for part in ("comfyui", "pack", "faces"))
-    both = _added(pack, faces)
-    start = {"torch and ComfyUI": comfyui, "this pack": _added(comfyui, pack)}
+    comfyui, pack, faces = (np.array([run[part] for run in runs]) for part in runs[0])
+    start = {"torch and ComfyUI": comfyui, "this pack": comfyui + pack}
     alone = {"this pack": pack}
-    if all(faces):
+    if faces.all():
         name = "a pack that imports insightface and onnxruntime"
-        start[name], alone[name] = _added(comfyui, both), both
-    return {"a server's start": Timings(start), "of that, the pack": Timings(alone)}
-
-
-def _added(one: list[float], other: list[float]) -> list[float]:
-    return [a + b for a, b in zip(one, other, strict=True)]
+        start[name], alone[name] = comfyui + pack + faces, pack + faces
+    rows = {"a server's start": start, "of that, the pack": alone}
+    return {row: Timings({k: v.tolist() for k, v in made.items()}) for row, made in rows.items()}
 
 
 def fresh_import() -> dict[str, float]:
-    """Seconds of each part of an import in a new process; `faces` is 0 where they are missing.
+    """Seconds of each part of an import in a new process, as fresh_import.py has them.
 
-    Errors: NotTheSameWorkError where the pack gave no nodes, or brought the face libraries along.
+    Errors: MeaninglessError where the pack gave no nodes, or brought the face libraries along.
     """
     comfyui = Path(str(importlib.import_module("comfy.options").__file__)).parents[1]
     cpu = ["--cpu"] if comfy.model_management.cpu_mode() else []
     command = [sys.executable, str(FRESH), str(comfyui), str(ROOT), *cpu]
     done = subprocess.run(command, capture_output=True, text=True, env=quick_python())
     if done.returncode != 0:
-        raise NotTheSameWorkError(f"The pack could not be imported:\n{done.stderr[-4000:]}")
+        raise MeaninglessError(f"The pack could not be imported:\n{done.stderr[-4000:]}")
     said = json.loads(done.stdout.splitlines()[-1])
     if said["nodes"] == 0 or said["early"]:
-        raise NotTheSameWorkError(
+        raise MeaninglessError(
             f"Importing the pack gave {said['nodes']} nodes and imported {said['early']}."
         )
     return said["seconds"]
 
 
-CASES: dict[str, Callable[[Setup], dict[str, Timings]]] = {
-    "load": load,
-    "encode": encode,
-    "import": import_time,
-}
+CASES = {"load": load, "encode": encode, "import": import_time}

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
+from comfy.ldm.modules.attention import optimized_attention
+from torch import Tensor
+from torch.nn.functional import linear
 
 from ...instantid_core.host import apply_adapter, apply_identitynet
 from ...instantid_core.identity import Identity
 from ...instantid_core.people import People, Person
+from ...instantid_core.unet_layout import measure_unet
 from . import models as m
-from .naive import apply_naively
-from .timing import Clock, Timings, paired
+from .timing import Clock, MeaninglessError, Timings, paired
 
+NAIVE_WEIGHT = 0.8
 LARGEST = 1024  # pixels of a picture that is not asked for
 PARTS = {"people": 3, "size": 5}  # rounds are divided by this
 Variant = tuple[Any, list[Any], list[Any]]  # MODEL, positive, negative
@@ -31,14 +36,6 @@ class Settings:
     calls: int = 1
 
 
-class SameResultError(RuntimeError):
-    """A variant that should change the prediction did not: the benchmark would measure nothing."""
-
-
-class NotFiniteError(RuntimeError):
-    """A variant predicted NaN or infinity, which is never equal to anything."""
-
-
 def bare(models: m.Models) -> Variant:
     return models.model, models.positive, models.negative
 
@@ -48,7 +45,35 @@ def adapter(models: m.Models, identity: Identity | People) -> Variant:
 
 
 def naive(models: m.Models, identity: Identity) -> Variant:
-    return apply_naively(models.model, identity), models.positive, models.negative
+    """The baseline: the adapter as it is usually built, two projections in each of the 70 slots.
+
+    K and V are projected anew in every layer and call. It is right for plain CFG and nothing else;
+    it is here so that every ratio is taken in one run.
+    """
+    clone = models.model.clone()
+    layout = measure_unet(clone.model.diffusion_model)
+    tokens = torch.cat([identity.positive.tokens, identity.negative.tokens])
+    for slot, channels in zip(layout.family.slots, layout.channels, strict=True):
+        patch = _naive_patch(tokens, (2, channels, layout.context_width))
+        clone.set_model_attn2_replace(patch, *slot)
+    return clone, models.positive, models.negative
+
+
+def _naive_patch(tokens: Tensor, shape: tuple[int, int, int]) -> Callable[..., Tensor]:
+    """shape: of the weights, which are made at the first call: until then they hold no memory."""
+    made: list[Tensor] = []
+
+    def patch(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        sides = extra_options["cond_or_uncond"]
+        face = tokens.to(q)[sides].repeat_interleave(q.shape[0] // len(sides), dim=0)
+        heads = extra_options["n_heads"]
+        if not made:
+            made.append(torch.randn(shape, device=q.device, dtype=q.dtype) * shape[-1] ** -0.5)
+        to_k, to_v = made[0]
+        share = optimized_attention(q, linear(face, to_k), linear(face, to_v), heads)
+        return optimized_attention(q, k, v, heads) + NAIVE_WEIGHT * share
+
+    return patch
 
 
 def identitynet(models: m.Models, who: Identity | People, size: m.Size, **options: Any) -> Variant:
@@ -64,24 +89,14 @@ def both(models: m.Models, who: Identity | People, size: m.Size, **options: Any)
 
 def chained(models: m.Models, people: People) -> Variant:
     """The usual recipe: every person with conditionings of their own, which are then combined."""
-    model = models.model
+    model, sides = models.model, (models.positive, models.negative, models.control_net)
     positive: list[Any] = []
     negative: list[Any] = []
     for person in people.persons:
         model = apply_adapter(model, person.identity, mask=person.mask)
-        sides = (models.positive, models.negative, models.control_net, person.identity)
-        own = apply_identitynet(*sides, person.faces, mask=person.mask)
+        own = apply_identitynet(*sides, person.identity, person.faces, mask=person.mask)
         positive, negative = positive + own[0], negative + own[1]
     return model, positive, negative
-
-
-VARIANTS: dict[str, Callable[[m.Models, Identity, m.Size], Variant]] = {
-    "bare UNet": lambda models, identity, size: bare(models),
-    "adapter": lambda models, identity, size: adapter(models, identity),
-    "naive adapter": lambda models, identity, size: naive(models, identity),
-    "IdentityNet": identitynet,
-    "both": both,
-}
 
 
 def row(models: m.Models, names: Sequence[str], size: m.Size, batch: int | None = None) -> Row:
@@ -90,7 +105,13 @@ def row(models: m.Models, names: Sequence[str], size: m.Size, batch: int | None 
     batch: how many pictures at once, where that is what the rows differ in.
     """
     identity = models.identity(1)
-    made = {name: VARIANTS[name](models, identity, size) for name in ("bare UNet", *names)}
+    variants = {
+        "adapter": adapter(models, identity),
+        "naive adapter": naive(models, identity),
+        "IdentityNet": identitynet(models, identity, size),
+        "both": both(models, identity, size),
+    }
+    made = {"bare UNet": bare(models), **{name: variants[name] for name in names}}
     name = f"{size}x{size}" if batch is None else f"{batch} of {size}x{size}"
     return name, size, batch or 1, made
 
@@ -126,12 +147,6 @@ def crowd(models: m.Models, size: m.Size, count: int) -> People:
     return People(tuple(persons))
 
 
-def batch_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
-    """1, 2 and 4 pictures at once."""
-    for batch in (1, 2, 4):
-        yield row(models, ("adapter", "both"), settings.sizes[0], batch)
-
-
 def size_rows(models: m.Models, settings: Settings) -> Iterator[Row]:
     """Pictures of the smallest size asked for, of twice and four times its side."""
     least = min(settings.sizes)
@@ -143,7 +158,9 @@ CASES: dict[str, Callable[[m.Models, Settings], Iterator[Row]]] = {
     "adapter": by_size("adapter", "naive adapter"),
     "identitynet": by_size("adapter", "IdentityNet", "both"),
     "people": people_rows,
-    "batch": batch_rows,
+    "batch": lambda models, settings: (
+        row(models, ("adapter", "both"), settings.sizes[0], batch) for batch in (1, 2, 4)
+    ),
     "size": size_rows,
 }
 
@@ -156,29 +173,26 @@ def paced(settings: Settings, case: str) -> Settings:
 def measure(models: m.Models, row: Row, settings: Settings) -> Timings:
     """Time one row of a case.
 
-    Errors: SameResultError if a variant changes nothing, NotFiniteError.
+    Errors: MeaninglessError if a variant changes nothing, or is not finite.
     """
     name, size, batch, variants = row
     x, clock = m.noise(size, batch), Clock(models.device)
     results: dict[str, torch.Tensor] = {}
 
-    def work(variant: str) -> Callable[[], float]:
-        def one() -> float:
-            seconds, results[variant] = m.calls(*variants[variant], x, settings.calls, clock)
-            return min(seconds)
+    def work(variant: str) -> float:
+        seconds, results[variant] = m.calls(*variants[variant], x, settings.calls, clock)
+        return min(seconds)
 
-        return one
-
-    timings = paired({variant: work(variant) for variant in variants}, settings.rounds)
+    timings = paired({variant: partial(work, variant) for variant in variants}, settings.rounds)
     base = results[timings.base]
     for variant, result in results.items():
         if not bool(result.isfinite().all()):
-            raise NotFiniteError(
+            raise MeaninglessError(
                 f"{name}: '{variant}' predicts values that are not finite in {models.dtype}; "
                 "nothing could be told from them. Choose another --dtype."
             )
         if not variant.startswith(timings.base) and torch.equal(result, base):  # or it, compiled
-            raise SameResultError(
+            raise MeaninglessError(
                 f"{name}: '{variant}' predicts the same as '{timings.base}' to the last bit. "
                 "InstantID was not applied, and its time would mean nothing."
             )

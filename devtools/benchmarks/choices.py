@@ -53,14 +53,14 @@ def choices(setup: Setup) -> dict[str, Timings]:
     opening = FaceRegion(keypoints, outline=outline, curve=eased("linear", 0.2, 1.0))
 
     def bare() -> float:
-        seconds, _ = m.calls(models.model, *sides, x, CALLS, clock, falling=True)
+        seconds, _ = m.calls(models.model, *sides, x, CALLS, clock, m.FALL)
         return statistics.median(seconds)
 
     def own(**settings: Any) -> Callable[[], float]:
         def one() -> float:
             inside = OwnTime(models.device, time.process_time)
             model = inside.on(models.model, lambda lent: apply_adapter(lent, identity, **settings))
-            m.calls(model, *sides, x, CALLS, clock, falling=True)
+            m.calls(model, *sides, x, CALLS, clock, m.FALL)
             return statistics.median(inside.calls[1:])
 
         return one
@@ -71,7 +71,7 @@ def choices(setup: Setup) -> dict[str, Timings]:
             if every is not None:
                 given = (models.control_net, identity, keypoints)
                 conds = apply_identitynet(*sides, *given, every=every)
-            return sum(m.calls(models.model, *conds, x, STEPS, clock, falling=True)[0])
+            return sum(m.calls(models.model, *conds, x, STEPS, clock, m.FALL)[0])
 
         return one
 

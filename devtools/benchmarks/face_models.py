@@ -10,20 +10,20 @@ import contextlib
 import importlib
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, cosine_similarity, from_numpy
 
-from ...instantid_core.faces import FaceAnalyzer, FacePack, find_pack, open_analyzer
-from .around import NotTheSameWorkError, Setup, in_turn, need
-from .timing import Timings
+from ...instantid_core.faces import FaceAnalyzer, find_pack, open_analyzer
+from ..standins import drawing
+from .around import Setup, in_turn, need
+from .timing import MeaninglessError, Timings
 
 PACK = "antelopev2"
 NEEDED = ("insightface", "onnxruntime", "onnx", "cv2")
-CPU = ["CPUExecutionProvider"]
 SIDE = 1024  # pixels of the photo
 
 
@@ -53,33 +53,29 @@ def faces(setup: Setup) -> dict[str, Timings]:
     need(*NEEDED)
     root = make_models(setup)
     pack = find_pack(PACK, [root])
-    theirs, ours, picture = open_theirs(root), open_ours(pack), photo()
+    theirs, ours, picture = open_theirs(root), open_analyzer(pack, "CPU"), photo()
     detector, recogniser = ours.models["detection"], ours.models["recognition"]
 
     def analyse() -> Tensor:
         return embedding(FaceAnalyzer(detector, recogniser), picture)  # one that remembers nothing
 
-    names = ("FaceAnalysis, five models", "this pack, two models")
-    opening = (
-        lambda: embedding(open_theirs(root), picture),
-        lambda: embedding(open_ours(pack), picture),
-    )
-    asking = (lambda: embedding(theirs, picture), analyse)
-    return {
-        "open, first face": in_turn(setup, dict(zip(names, opening, strict=True)), same_face),
-        "one more photo": in_turn(setup, dict(zip(names, asking, strict=True)), same_face),
+    theirs_is, ours_is = "FaceAnalysis, five models", "this pack, two models"
+    opening = {
+        theirs_is: lambda: embedding(open_theirs(root), picture),
+        ours_is: lambda: embedding(open_analyzer(pack, "CPU"), picture),
     }
-
-
-def open_ours(pack: FacePack) -> FaceAnalyzer:
-    return open_analyzer(pack, "CPU")
+    asking = {theirs_is: lambda: embedding(theirs, picture), ours_is: analyse}
+    return {
+        "open, first face": in_turn(setup, opening, same_face),
+        "one more photo": in_turn(setup, asking, same_face),
+    }
 
 
 def open_theirs(root: Path) -> Any:
     """Return insightface's FaceAnalysis, ready; what it prints is dropped."""
     with contextlib.redirect_stdout(io.StringIO()):
         app = importlib.import_module("insightface.app")
-        made = app.FaceAnalysis(name=PACK, root=str(root), providers=CPU)
+        made = app.FaceAnalysis(name=PACK, root=str(root), providers=["CPUExecutionProvider"])
         made.prepare(ctx_id=0, det_size=(640, 640))
     return made
 
@@ -96,23 +92,19 @@ def embedding(analysis: Any, picture: np.ndarray[Any, Any]) -> Tensor:
 
 
 def same_face(name: str, wanted: Tensor, found: Tensor) -> None:
-    """Raise NotTheSameWorkError unless two embeddings are as of one photo: cosine over 0.9.
+    """Raise MeaninglessError unless two embeddings are as of one photo: cosine over 0.9.
 
     Detectors that look at other sizes set the points within a pixel of each other, not alike.
     """
     cosine = cosine_similarity(wanted, found, dim=0).item()
     if not cosine > 0.9:
-        raise NotTheSameWorkError(f"'{name}' embeds another face (cosine {cosine:.2f}).")
+        raise MeaninglessError(f"'{name}' embeds another face (cosine {cosine:.2f}).")
 
 
 def photo() -> np.ndarray[Any, Any]:
     """A portrait, (SIDE, SIDE, 3) BGR bytes: one face, as most reference photos have."""
-    drawing = importlib.import_module("..standins.drawing", __package__)
     face = drawing.DrawnFace(SIDE / 2, 0.4 * SIDE, 0.35 * SIDE, 8, 1)
     return drawing.draw_faces([face], SIDE, SIDE)[..., ::-1].copy()
-
-
-# --- the models --------------------------------------------------------------------------------
 
 
 def make_models(setup: Setup) -> Path:
@@ -127,34 +119,24 @@ def make_models(setup: Setup) -> Path:
     standins.make_detector(folder / standins.DETECTOR)
     for name, stack in STACKS.items():
         path = folder / f"{name}.onnx"
-        if path.is_file():
-            continue
-        if setup.size == "full":
-            _make_stack(path, stack)
-        elif name == RECOGNISER:
+        if setup.size == "tiny" and name == RECOGNISER:
             standins.make_recogniser(path)
-        else:
-            _make_stack(path, Stack(stack.side, stack.stride, 8, 2, stack.outputs))
+        elif not path.is_file():
+            small = replace(stack, channels=8, layers=2)
+            _make_stack(path, stack if setup.size == "full" else small)
     return root
 
 
 def _make_stack(path: Path, stack: Stack) -> None:
     graph = importlib.import_module("..standins.graph", __package__).Graph()
     random = np.random.default_rng(0)
-    value, before = "input.1", 3
-    for layer in range(stack.layers):
+    value, before, stride = "input.1", 3, stack.stride
+    for _ in range(stack.layers):
         shape = (stack.channels, before, 3, 3)
         weights = random.standard_normal(shape, np.float32) / np.float32(np.sqrt(9 * before))
-        stride = stack.stride if layer == 0 else 1
-        value = graph.op(
-            "Conv",
-            value,
-            graph.constant(weights),
-            kernel_shape=[3, 3],
-            pads=[1, 1, 1, 1],
-            strides=[stride, stride],
-        )
-        value, before = graph.op("Relu", value), stack.channels
+        how = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [stride, stride]}
+        value = graph.op("Relu", graph.op("Conv", value, graph.constant(weights), **how))
+        before, stride = stack.channels, 1
     pooled = graph.reshape(graph.op("GlobalAveragePool", value), [-1, stack.channels])
     last = random.standard_normal((stack.channels, stack.outputs), np.float32)
     made = graph.op("MatMul", pooled, graph.constant(last))

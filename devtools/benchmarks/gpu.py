@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 
 import comfy.model_management
 import torch
 
+from ..full_size.report import markdown
 from . import cases
 from . import models as m
-from .timing import Clock, Timings, markdown, spread
+from .timing import Clock, Timings, spread
 
 # How the names begin: the driver's functions come in several versions.
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchCooperativeKernel", "cuLaunchKernel")
@@ -23,6 +26,7 @@ WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize
 FEW, MANY = 1, 5  # calls of the two samplings whose difference is taken
 PIXELS, LIMIT = 1024, 1.02  # of the picture, and of a call with the adapter over a bare one
 ADAPTER = "adapter"
+CLOCK = Clock(torch.device("cpu"))  # one that waits for nothing
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,6 @@ class Costs:
     waits: int | None
     peak_bytes: int
 
-    def to_json(self) -> dict[str, int | None]:
-        return asdict(self)
-
 
 def count(events: Iterable[tuple[str, int]], names: tuple[str, ...]) -> int:
     """How often functions whose names begin so were called, of (name, times)."""
@@ -49,15 +50,17 @@ def measure(models: m.Models, row: cases.Row) -> dict[str, Costs]:
     """Return the costs of each variant of a row; without a GPU nothing is counted."""
     _, size, batch, variants = row
     x = m.noise(size, batch)
-    return {name: _costs(models, variant, x) for name, variant in variants.items()}
+    works = {name: partial(m.calls, *variant, x, clock=CLOCK) for name, variant in variants.items()}
+    return {name: _costs(models.device, work) for name, work in works.items()}
 
 
-def _costs(models: m.Models, variant: cases.Variant, x: torch.Tensor) -> Costs:
-    _only_what_is_used(models.device)
-    few, _ = _sample(models, variant, x, FEW)  # loads, and chooses what is chosen once
-    _forget_peak(models.device)
-    few, peak = _sample(models, variant, x, FEW)
-    many, _ = _sample(models, variant, x, MANY)
+def _costs(device: torch.device, work: Callable[..., object]) -> Costs:
+    gc.collect()  # the models of other variants are taken from the GPU, so that they do not count
+    comfy.model_management.unload_all_models()
+    comfy.model_management.soft_empty_cache()
+    _sample(device, partial(work, count=FEW))  # loads, and chooses what is chosen once
+    few, peak = _sample(device, partial(work, count=FEW))
+    many, _ = _sample(device, partial(work, count=MANY))
     if count(many, LAUNCHES) == 0:
         return Costs(None, None, peak)
     launches, waits = (
@@ -67,58 +70,40 @@ def _costs(models: m.Models, variant: cases.Variant, x: torch.Tensor) -> Costs:
     return Costs(launches, waits, peak)
 
 
-def _only_what_is_used(device: torch.device) -> None:
-    """Take the models of other variants from the GPU, so that they do not count."""
-    gc.collect()
-    comfy.model_management.unload_all_models()
-    comfy.model_management.soft_empty_cache()
-    _wait(device)
-
-
 def peaks(models: m.Models, row: cases.Row) -> dict[str, int]:
     """Return the bytes of a GPU's memory that a sampling of each variant takes beyond weights."""
     _, size, batch, variants = row
-    x, clock = m.noise(size, batch), Clock(torch.device("cpu"))
-    found: dict[str, int] = {}
+    x, found = m.noise(size, batch), dict[str, int]()
     for name, variant in variants.items():
-        _forget_peak(models.device)
-        before = _peak(models.device)  # of now
-        m.calls(*variant, x, 1, clock)
-        _wait(models.device)
-        found[name] = _peak(models.device) - before
+        before, most = _memory(models.device, partial(m.calls, *variant, x, 1, CLOCK))
+        found[name] = most - before
     return found
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _memory(device: torch.device, work: Callable[[], object]) -> tuple[int, int]:
+    """Do something; return the bytes of a GPU's memory before it, and the most meanwhile."""
+    if device.type != "cuda":
+        work()
+        return 0, 0
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.max_memory_allocated(device)
+    work()
+    torch.cuda.synchronize(device)
+    return before, torch.cuda.max_memory_allocated(device)
 
 
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+def _sample(device: torch.device, work: Callable[[], object]) -> tuple[list[tuple[str, int]], int]:
+    """Return how often each function was called in a sampling, and its peak memory in bytes.
 
-
-def _peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-
-
-def _sample(
-    models: m.Models, variant: cases.Variant, x: torch.Tensor, calls: int
-) -> tuple[list[tuple[str, int]], int]:
-    """Return how often each function was called in a sampling, and its peak memory in bytes."""
-    clock = Clock(torch.device("cpu"))  # one that waits for nothing
-    if models.device.type != "cuda":
-        m.calls(*variant, x, calls, clock)
-        return [], 0
-    # Without the CPU's operators, of which there are ten times as many: the driver's functions that
-    # are counted come with the GPU's.
+    Without the CPU's operators, of which there are ten times as many: the driver's functions that
+    are counted come with the GPU's.
+    """
     activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        m.calls(*variant, x, calls, clock)
-        _wait(models.device)
-    events = [(event.key, event.count) for event in profile.key_averages()]
-    return events, _peak(models.device)
+    on_gpu = device.type == "cuda"
+    with torch.profiler.profile(activities=activities) if on_gpu else nullcontext() as profile:
+        _, peak = _memory(device, work)
+    events = profile.key_averages() if profile else []
+    return [(event.key, event.count) for event in events], peak
 
 
 def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:
@@ -129,7 +114,8 @@ def table(title: str, rows: Mapping[str, Mapping[str, Costs]]) -> str:
             peak = f"{costs.peak_bytes / (1 << 30):.2f} GiB"
             counts = ("?" if n is None else str(n) for n in (costs.launches, costs.waits))
             lines.append((row, name, *counts, peak))
-    return markdown(title, ("", "variant", "launches", "waits", "peak memory"), lines)
+    head = ("", "variant", "launches", "waits", "peak memory")
+    return markdown(head, lines, title)
 
 
 def verdict(rows: Mapping[str, Timings]) -> str:

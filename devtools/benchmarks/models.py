@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from ...instantid_core.identity import Identity, IdentitySide
 from ...instantid_core.keypoints import FacePoints, Keypoints
 from ...instantid_core.unet_layout import measure_unet
 from .. import tiny_sdxl
-from ..full_size import layouts
+from ..full_size import files, layouts
 
 TOKENS = 16
 # Five points of a face in units of its width, from its middle.
@@ -27,7 +26,6 @@ CFG = 5.0
 TIMESTEP = 500
 FALL = 30  # timesteps from a call to the next, where noise levels fall
 CPU = torch.device("cpu")
-SIDES = ("positive", "negative")
 Size = int | tuple[int, int]  # pixels of a square picture's side, or width and height
 
 
@@ -77,28 +75,19 @@ def make(size: str, dtype: torch.dtype, device: torch.device = CPU) -> Models:
         context = torch.randn(1, 77, unet["context_dim"], generator=generator)
         return [[context, {"pooled_output": torch.randn(1, pooled, generator=generator)}]]
 
-    control_net = _control_net(unet, dtype, device)
-    return Models(tiny_sdxl.patcher(model), control_net, text(), text(), dtype)
-
-
-def _control_net(unet: dict[str, Any], dtype: torch.dtype, device: torch.device) -> Any:
-    module = tiny_sdxl.controlnet(unet, dtype, device)
-    fill(module)
-    return tiny_sdxl.wrapped(module)
+    control = tiny_sdxl.controlnet(unet, dtype, device)
+    fill(control)
+    nets = tiny_sdxl.patcher(model), tiny_sdxl.wrapped(control)
+    return Models(*nets, text(), text(), dtype)
 
 
 def fill(module: torch.nn.Module) -> None:
-    """Give every parameter numbers that keep activations finite: norms one, matrices by fan-in."""
-    block = torch.randn(1_048_573, generator=torch.Generator().manual_seed(0))
-    block = block.to(next(module.parameters()).device)
+    """Give every parameter random numbers that keep activations finite, as the files have them."""
+    block = torch.from_numpy(files.normal_block(0)).to(next(module.parameters()).device)
     for name, parameter in module.named_parameters():
-        flat = parameter.data.view(-1)
-        if parameter.ndim == 1:
-            flat.fill_(0.0 if name.endswith("bias") else 1.0)
-            continue
-        scaled = block.mul(parameter[0].numel() ** -0.5).to(parameter.dtype)
-        for start in range(0, len(flat), len(block)):
-            part = flat[start : start + len(block)]
+        mean, spread = files.scale_of(name, tuple(parameter.shape))
+        scaled = block[: parameter.numel()].mul(spread).add_(mean).to(parameter.dtype)
+        for part in parameter.data.view(-1).split(len(block)):
             part.copy_(scaled[: len(part)])
 
 
@@ -126,30 +115,22 @@ def noise(size: Size, batch: int) -> Tensor:
 
 
 def calls(
-    model: Any,
-    positive: list[Any],
-    negative: list[Any],
-    x: Tensor,
-    count: int,
-    clock: Any,
-    *,
-    falling: bool = False,
+    model: Any, positive: Any, negative: Any, x: Tensor, count: int, clock: Any, falling: int = 0
 ) -> tuple[list[float], Tensor]:
     """Evaluate both sides `count` times in one sampling; return each call's seconds, and the last.
 
-    One more call goes before, in which models, K and V are moved to the device. falling: the calls
-    are at falling noise levels, as in a sampling, not at one.
+    One more call goes before, in which models, K and V are moved to the device. falling: timesteps
+    from a call to the next, as in a sampling.
     """
     sampling = model.get_model_object("model_sampling")
-    times = [TIMESTEP - FALL * number * falling for number in range(count + 1)]
-    sampler = _Calls([sampling.sigmas[timestep] for timestep in times], clock)
+    sigmas = [sampling.sigmas[TIMESTEP - falling * number] for number in range(count + 1)]
+    sampler = _Calls(sigmas, clock)
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
     guider.set_cfg(CFG)
-    sigma = sampling.sigmas[TIMESTEP]
     with torch.inference_mode():
-        sigmas = torch.stack([sigma, torch.zeros_like(sigma)])
-        guider.sample(x, torch.zeros_like(x), sampler, sigmas)
+        steps = torch.stack([sigmas[0], torch.zeros_like(sigmas[0])])
+        guider.sample(x, torch.zeros_like(x), sampler, steps)
     return sampler.seconds[1:], sampler.denoised
 
 
@@ -161,28 +142,16 @@ class _Calls(comfy.samplers.Sampler):
         self.seconds: list[float] = []
         self.denoised = torch.zeros(())
 
-    def sample(
-        self,
-        model_wrap: Any,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Callable[..., None] | None,
-        noise: Tensor,
-        *unused: Any,
-        **also_unused: Any,
-    ) -> Tensor:
-        conds = [model_wrap.conds[side] for side in SIDES]
+    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: Any, *more: Any) -> Tensor:
+        _, noise, *_ = more  # after ComfyUI's callback
+        conds = [model_wrap.conds[side] for side in ("positive", "negative")]
+        net, options = model_wrap.inner_model, extra_args["model_options"]
         x = noise * (sigmas[0] ** 2 + 1).sqrt()
 
         def call(sigma: Tensor) -> None:
-            positive, negative = comfy.samplers.calc_cond_batch(
-                model_wrap.inner_model,
-                conds,
-                x,
-                sigma.to(sigmas).repeat(x.shape[0]),
-                extra_args["model_options"],
-            )
-            self.denoised = torch.cat([positive, negative])
+            repeated = sigma.to(sigmas).repeat(x.shape[0])
+            sides = comfy.samplers.calc_cond_batch(net, conds, x, repeated, options)
+            self.denoised = torch.cat(sides)
 
         self.seconds = [self.clock.time(functools.partial(call, s)) for s in self.sigmas]
         return noise

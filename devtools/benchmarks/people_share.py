@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from ...instantid_core.host import apply_adapter
+from ..full_size.report import markdown
 from . import cases
 from . import models as m
 from .adapter_share import CALLS, OwnTime
-from .timing import Clock, markdown
+from .timing import Clock
 
 COUNTS = (1, 2, 4, 8)
 LIMIT = (4, 0.10)  # people, and what they may add to the call of one person, as a share of it
@@ -44,32 +44,21 @@ class Crowd:
     chained: Rows = field(default_factory=Rows)
     chained_whole: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def count_rows(models: m.Models, variant: cases.Variant) -> Rows:
     """Count the rows of one call of a variant."""
-    rows = Rows()
-
-    def count_unet(_: Any, inputs: tuple[Any, ...]) -> None:
-        rows.unet += len(inputs[0])
-
-    def count_identitynet(_: Any, inputs: tuple[Any, ...]) -> None:
-        rows.identitynet += len(inputs[0])
-
+    net, control = models.model.model.diffusion_model, models.control_net.control_model
+    seen: list[list[int]] = [[], []]
     handles = [
-        models.model.model.diffusion_model.register_forward_pre_hook(count_unet),
-        models.control_net.control_model.middle_block_out.register_forward_pre_hook(
-            count_identitynet
-        ),
+        module.register_forward_pre_hook(lambda _, given, to=to: to.append(len(given[0])))
+        for module, to in zip((net, control.middle_block_out), seen, strict=True)
     ]
     try:
         m.calls(*variant, m.noise(ROWS_PIXELS, 1), 0, Clock(models.device))
     finally:
         for handle in handles:
             handle.remove()
-    return rows
+    return Rows(*map(sum, seen))
 
 
 def measure(models: m.Models, pixels: int, rounds: int) -> list[Crowd]:
@@ -83,14 +72,10 @@ def measure(models: m.Models, pixels: int, rounds: int) -> list[Crowd]:
         crowd.rows = count_rows(models, cases.both(models, people, ROWS_PIXELS))
         crowd.chained = count_rows(models, cases.chained(models, people))
         if crowd.people in CHAINED:
-            crowd.chained_whole = _time_chained(models, pixels, crowd.people)
+            variant = cases.chained(models, cases.crowd(models, pixels, crowd.people))
+            x, clock = m.noise(pixels, 1), Clock(models.device)
+            crowd.chained_whole = m.calls(*variant, x, 1, clock)[0][0]
     return crowds
-
-
-def _time_chained(models: m.Models, pixels: int, people: int) -> float:
-    variant = cases.chained(models, cases.crowd(models, pixels, people))
-    x, clock = m.noise(pixels, 1), Clock(models.device)
-    return m.calls(*variant, x, 1, clock)[0][0]
 
 
 def _time(models: m.Models, pixels: int, crowd: Crowd) -> None:
@@ -98,11 +83,9 @@ def _time(models: m.Models, pixels: int, crowd: Crowd) -> None:
     inside = OwnTime(models.device)
     patched = inside.on(models.model, lambda model: apply_adapter(model, people))
     _, positive, negative = cases.identitynet(models, people, pixels)
-    clock = Clock(models.device)
+    x, clock = m.noise(pixels, 1), Clock(models.device)
     with inside.also_of(models.control_net.control_model):
-        x = m.noise(pixels, 1)
-        seconds, _ = m.calls(patched, positive, negative, x, CALLS, clock)
-    crowd.whole += seconds
+        crowd.whole += m.calls(patched, positive, negative, x, CALLS, clock)[0]
     crowd.own += inside.calls[1:]
 
 
@@ -112,12 +95,6 @@ def added(crowds: Sequence[Crowd], people: int) -> float:
     several = next(crowd for crowd in crowds if crowd.people == people)
     extra = statistics.median(several.own) - statistics.median(one.own)
     return extra / statistics.median(one.whole)
-
-
-def is_kept(crowds: Sequence[Crowd]) -> bool:
-    """Whether the limit holds and no number of people sends more rows than one does."""
-    people, limit = LIMIT
-    return added(crowds, people) <= limit and all(c.rows == crowds[0].rows for c in crowds)
 
 
 def table(title: str, crowds: Sequence[Crowd]) -> str:
@@ -131,15 +108,17 @@ def table(title: str, crowds: Sequence[Crowd]) -> str:
         seconds = crowd.chained_whole
         recipe = "not timed" if seconds is None else f"{seconds * 1000:.1f} ms"
         lines.append((str(crowd.people), rows, own, share, whole, chained, recipe))
-    return markdown(title, (*head, "rows, chained recipe", "call, chained recipe"), lines)
+    head += ("rows, chained recipe", "call, chained recipe")
+    return markdown(head, lines, title)
 
 
 def verdict(crowds: Sequence[Crowd], pixels: int) -> str:
-    """Say in one line whether the limit holds, with the figures."""
+    """Say in one line whether time and rows keep the limit, with the figures."""
     people, limit = LIMIT
-    word = "PASS" if is_kept(crowds) else "FAIL"
+    extra, as_one = added(crowds, people), all(crowd.rows == crowds[0].rows for crowd in crowds)
+    word = "PASS" if extra <= limit and as_one else "FAIL"
     rows = "; ".join(f"{c.people}: {c.rows.unet}, {c.rows.identitynet}" for c in crowds)
     return (
-        f"{word}: {people} people add {added(crowds, people):.4f} of one person's call at "
+        f"{word}: {people} people add {extra:.4f} of one person's call at "
         f"{pixels}x{pixels} (limit {limit}); rows of UNet and IdentityNet by people: {rows}"
     )

@@ -11,8 +11,11 @@ import importlib
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -22,46 +25,46 @@ from ...instantid_core.faces import FaceAnalyzer
 from ...instantid_core.faces.references import ON_MISSING
 from ...instantid_core.host import apply_adapter, apply_identitynet, encode_identity
 from ...instantid_core.keypoints import Keypoints
-from . import cases
+from ...nodes.apply import Apply
+from ...nodes.faces import EncodeFace
+from ...nodes.keypoints import FaceKeypoints
+from ...nodes.loaders import LoadAdapter, LoadFaceAnalyzer
 from . import face_models as f
 from . import models as m
-from .around import ADAPTER, NotTheSameWorkError, Setup, need
-from .timing import Clock, Timings, paired
+from .around import ADAPTER, Setup, need
+from .timing import Clock, MeaninglessError, Timings, paired
 
 Graph = dict[str, dict[str, Any]]
 
 MODELS, PREDICT, ALL_IN_ONE = "Bench_Models", "Bench_Predict", "Bench_AllInOne"
 SPARED = {"IID_Apply", PREDICT}  # what runs again after the slider has moved
 FIRST, AGAIN, NAIVE = "first run", "weight moved", "weight moved, one node that does it all"
-NODES = (  # of this pack, by module
-    ("loaders", "LoadAdapter"),
-    ("loaders", "LoadFaceAnalyzer"),
-    ("faces", "EncodeFace"),
-    ("keypoints", "FaceKeypoints"),
-    ("apply", "Apply"),
-)
+NODES = (LoadAdapter, LoadFaceAnalyzer, EncodeFace, FaceKeypoints, Apply)  # of this pack
 SLIDER = 0.01  # one step of the weight's slider
 CACHES = {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}  # what ComfyUI's main.py hands over
+# What loaders and prompts give, and the first three of it go through Apply: names and types.
+GIVEN = {
+    **{"model": "MODEL", "positive": "CONDITIONING", "negative": "CONDITIONING"},
+    **{"control_net": "CONTROL_NET", "image": "IMAGE"},
+}
+APPLIED = dict(itertools.islice(GIVEN.items(), 3))
 
 
 def rerun(setup: Setup) -> dict[str, Timings]:
     """Everything anew, the weight alone, and the weight in one node; to a call and through it."""
     need(*f.NEEDED)
     adapter, faces = setup.adapter_file(), f.make_models(setup)
+    until = Timings({name: [] for name in (FIRST, AGAIN, NAIVE)})
     with registered(setup, adapter.parent, faces) as runner:
         for variant in (FIRST, NAIVE):  # imports, and what the naive node's loaders give
             runner.run(variant)
-        until = Timings({name: [] for name in (FIRST, AGAIN, NAIVE)})
 
-        def timed(name: str) -> Callable[[], float]:
-            def run() -> float:
-                before, whole = runner.run(name)
-                until.seconds[name].append(before)
-                return whole
+        def timed(name: str) -> float:
+            before, whole = runner.run(name)
+            until.seconds[name].append(before)
+            return whole
 
-            return run
-
-        through = paired({name: timed(name) for name in until.seconds}, setup.rounds)
+        through = paired({name: partial(timed, name) for name in until.seconds}, setup.rounds)
     size = f"{setup.pixels}x{setup.pixels}"
     return {"until the sampling": until, f"with one UNet call at {size}": through}
 
@@ -71,120 +74,85 @@ class Runner:
 
     def __init__(self, setup: Setup) -> None:
         execution = importlib.import_module("execution")
-        self._server = _Server()
+        server = SimpleNamespace(client_id=None, last_node_id=None, send_sync=self._hear)
         keeps: dict[str, Any] = {"cache_type": execution.CacheType.CLASSIC, "cache_args": CACHES}
-        self._executor, self._naive = (
-            execution.PromptExecutor(self._server, **keeps) for _ in range(2)
-        )
+        self._executor, self._naive = (execution.PromptExecutor(server, **keeps) for _ in range(2))
+        self._ran: list[str] = []
         self._clock = Clock(setup.device)
         self._weights = (0.8 - SLIDER * (i % 40) for i in itertools.count())
         self.begun: list[float] = []  # when the last node began
         self.results: list[Tensor] = []  # predictions
 
+    def _hear(self, event: str, data: dict[str, Any], client: str | None = None) -> None:
+        if event == "executing":
+            self._ran.append(data["node"])
+
     def run(self, variant: str) -> tuple[float, float]:
         """Run a variant with a weight of its own; return seconds until the sampling, and all.
 
-        Errors: SameResultError if the weight changed nothing; NotTheSameWorkError if nodes ran
-        that the weight does not concern.
+        Errors: MeaninglessError if the weight changed nothing, or more ran than it concerns.
         """
         weight = next(self._weights)
         executor = self._naive if variant == NAIVE else self._executor
         if variant == FIRST:
             executor.reset()
         graph = all_in_one(weight) if variant == NAIVE else by_nodes(weight)
-        self._server.ran = []
+        self._ran.clear()
         begun = time.perf_counter()
-        whole = self._clock.time(lambda: self._execute(executor, graph))
-        self._check(variant, {graph[node]["class_type"] for node in self._server.ran})
-        return self.begun[-1] - begun, whole
-
-    def _execute(self, executor: Any, graph: Graph) -> None:
-        executor.execute(graph, "bench", {"client_id": "bench"}, ["predict"])
+        whole = self._clock.time(
+            lambda: executor.execute(graph, "bench", {"client_id": "bench"}, ["predict"])
+        )
         if not executor.success:
             _, failure = executor.status_messages[-1]
-            raise NotTheSameWorkError(f"{failure['node_type']}: {failure['exception_message']}")
-
-    def _check(self, variant: str, ran: set[str]) -> None:
+            raise MeaninglessError(f"{failure['node_type']}: {failure['exception_message']}")
         *before, last = self.results
         self.results[:] = [last]
         if before and torch.equal(before[-1], last):
-            raise cases.SameResultError(f"'{variant}': another weight gave the same prediction.")
+            raise MeaninglessError(f"'{variant}': another weight gave the same prediction.")
+        ran = {graph[node]["class_type"] for node in self._ran}
         if variant == AGAIN and ran != SPARED:
-            raise NotTheSameWorkError(f"After the weight alone, these ran: {sorted(ran)}.")
-
-
-class _Server:
-    """What ComfyUI's executor tells; it keeps which nodes ran."""
-
-    client_id: str | None = None
-    last_node_id: str | None = None
-    ran: list[str]
-
-    def send_sync(self, event: str, data: dict[str, Any], client: str | None = None) -> None:
-        if event == "executing":
-            self.ran.append(data["node"])
-
-
-# --- the graphs --------------------------------------------------------------------------------
+            raise MeaninglessError(f"After the weight alone, these ran: {sorted(ran)}.")
+        return self.begun[-1] - begun, whole
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
 
 
-def sources() -> Graph:
-    """The nodes that both graphs begin with."""
+def links(source: str, names: dict[str, str]) -> dict[str, Any]:
+    """Return an input for each name, from a node's outputs in their order."""
+    return {name: [source, index] for index, name in enumerate(names)}
+
+
+def framed(**steps: dict[str, Any]) -> Graph:
+    """Return a graph of these steps, of which `apply` is the last, between loaders and a call."""
     return {
         "models": node(MODELS),
         "adapter": node("IID_LoadAdapter", file=ADAPTER.name),
         "faces": node("IID_LoadFaceAnalyzer", pack=f.PACK, provider="CPU"),
+        **steps,
+        "predict": node(PREDICT, **links("apply", APPLIED)),
     }
 
 
 def by_nodes(weight: float) -> Graph:
     """The basic workflow: each step in a node of its own."""
-    look = {"face_analyzer": ["faces", 0], "image": ["models", 4], "pick": "largest", "index": 0}
-    one = ["models", 0], ["models", 1], ["models", 2], ["models", 3]
-    model, positive, negative, control_net = one
-    missing = ON_MISSING[0]
-    return {
-        **sources(),
-        "face": node(
-            "IID_EncodeFace", adapter=["adapter", 0], combine=MEAN, on_missing=missing, **look
-        ),
-        "keypoints": node("IID_FaceKeypoints", on_missing=missing, **look),
-        "apply": node(
-            "IID_Apply",
-            model=model,
-            positive=positive,
-            negative=negative,
-            control_net=control_net,
-            face_embeds=["face", 0],
-            keypoints=["keypoints", 0],
-            weight=weight,
-            strength=0.8,
-            start_percent=0.0,
-            end_percent=1.0,
-            fit="crop",
-            face_region=False,
-        ),
-        "predict": node(PREDICT, model=["apply", 0], positive=["apply", 1], negative=["apply", 2]),
-    }
+    given = links("models", GIVEN)
+    look = {"face_analyzer": ["faces", 0], "image": given.pop("image"), "pick": "largest"}
+    look |= {"index": 0, "on_missing": ON_MISSING[0]}
+    given |= {"face_embeds": ["face", 0], "keypoints": ["keypoints", 0], "weight": weight}
+    given |= {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0}
+    return framed(
+        face=node("IID_EncodeFace", adapter=["adapter", 0], combine=MEAN, **look),
+        keypoints=node("IID_FaceKeypoints", **look),
+        apply=node("IID_Apply", **given, fit="crop", face_region=False),
+    )
 
 
 def all_in_one(weight: float) -> Graph:
     """The same with one node that finds, encodes and applies."""
-    given = {name: ["models", i] for i, name in enumerate(OUTPUTS)}
-    apply = node(ALL_IN_ONE, adapter=["adapter", 0], analyzer=["faces", 0], weight=weight, **given)
-    outputs = {name: ["apply", i] for i, name in enumerate(OUTPUTS[:3])}
-    return {**sources(), "apply": apply, "predict": node(PREDICT, **outputs)}
-
-
-# --- the benchmark's own nodes -----------------------------------------------------------------
-
-OUTPUTS = ("model", "positive", "negative", "control_net", "image")
-TYPES = ("MODEL", "CONDITIONING", "CONDITIONING", "CONTROL_NET", "IMAGE")
-ANY = dict(zip(OUTPUTS, TYPES, strict=True))
+    given = {**links("models", GIVEN), "adapter": ["adapter", 0], "analyzer": ["faces", 0]}
+    return framed(apply=node(ALL_IN_ONE, **given, weight=weight))
 
 
 def own_nodes(setup: Setup, begun: list[float], results: list[Tensor]) -> dict[str, type]:
@@ -205,9 +173,9 @@ def own_nodes(setup: Setup, begun: list[float], results: list[Tensor]) -> dict[s
 
     more = {"adapter": "INSTANTID", "analyzer": "FACEANALYSIS", "weight": "FLOAT"}
     return {
-        MODELS: as_node(give, {}, TYPES),
-        PREDICT: as_node(predict, {name: ANY[name] for name in OUTPUTS[:3]}),
-        ALL_IN_ONE: as_node(apply_all_in_one, {**ANY, **more}, TYPES[:3]),
+        MODELS: as_node(give, {}, tuple(GIVEN.values())),
+        PREDICT: as_node(predict, APPLIED),
+        ALL_IN_ONE: as_node(apply_all_in_one, {**GIVEN, **more}, tuple(APPLIED.values())),
     }
 
 
@@ -220,14 +188,7 @@ def as_node(run: Callable[..., Any], inputs: dict[str, str], outputs: Sequence[s
 
 
 def apply_all_in_one(
-    model: Any,
-    positive: Any,
-    negative: Any,
-    control_net: Any,
-    image: Tensor,
-    adapter: Any,
-    analyzer: Any,
-    weight: float,
+    image: Tensor, adapter: Any, analyzer: Any, weight: float, model: Any, **conds: Any
 ) -> tuple[Any, ...]:
     """The baseline: find, embed, encode and apply whenever anything changes."""
     picture = (image[0].numpy()[..., ::-1] * 255.0).round().astype("uint8")
@@ -236,7 +197,7 @@ def apply_all_in_one(
     embedding = torch.from_numpy(forgetful.embed(picture, face))
     identity = encode_identity(adapter, embedding, torch.zeros_like(embedding))
     hint = Keypoints(picture.shape[1], picture.shape[0], ((face.points,),))
-    sides = apply_identitynet(positive, negative, control_net, identity, hint)
+    sides = apply_identitynet(**conds, identity=identity, hint=hint)
     return apply_adapter(model, identity, weight=weight), *sides
 
 
@@ -245,21 +206,18 @@ def registered(setup: Setup, adapters: Path, faces: Path) -> Iterator[Runner]:
     """Let ComfyUI know the nodes and the folders of the model files, until the end."""
     known = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
     paths = importlib.import_module("folder_paths")
-    before = dict(known), dict(paths.folder_names_and_paths)
     runner = Runner(setup)
-    paths.folder_names_and_paths["instantid"] = ([str(adapters)], {".bin"})
-    paths.folder_names_and_paths["insightface"] = ([str(faces)], {".onnx"})
-    known.update(own_nodes(setup, runner.begun, runner.results))
-    for module, name in NODES:
-        kind = getattr(importlib.import_module(f"...nodes.{module}", __package__), name)
-        known[kind.GET_SCHEMA().node_id] = kind
-    try:
-        yield runner
-    finally:
-        for now, old in zip((known, paths.folder_names_and_paths), before, strict=True):
-            now.clear()
-            now.update(old)
-        paths.filename_list_cache.clear()  # it names folders that may be gone
+    folders = {
+        "instantid": ([str(adapters)], {".bin"}),
+        "insightface": ([str(faces)], {".onnx"}),
+    }
+    nodes = own_nodes(setup, runner.begun, runner.results)
+    with mock.patch.dict(paths.folder_names_and_paths, folders), mock.patch.dict(known, nodes):
+        known.update({kind.GET_SCHEMA().node_id: kind for kind in NODES})  # they look for files
+        try:
+            yield runner
+        finally:
+            paths.filename_list_cache.clear()  # it names folders that may be gone
 
 
 CASES = {"rerun": rerun}

@@ -8,6 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..full_size.report import markdown
+
+
+class MeaninglessError(RuntimeError):
+    """What was timed is not what it should be: its time would mean nothing. The text says why."""
+
 
 @dataclass
 class Timings:
@@ -50,9 +56,8 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 def paired(variants: Mapping[str, Callable[[], float]], rounds: int) -> Timings:
     """Run every variant once per round, in an order that turns round; each returns its seconds."""
     timings = Timings({name: [] for name in variants})
-    names = list(variants)
     for number in range(rounds):
-        for name in names if number % 2 == 0 else reversed(names):
+        for name in variants if number % 2 == 0 else reversed(variants):
             timings.seconds[name].append(variants[name]())
     return timings
 
@@ -88,10 +93,4 @@ def table(title: str, rows: Mapping[str, Timings]) -> str:
             figures = (f"{timings.median(name) * 1000:.1f} ms", f"{statistics.median(ratios):.3f}")
             lines.append((row, name, *figures, f"{low:.3f} to {high:.3f}", str(len(seconds))))
     head = ("", "variant", "median", "ratio", "quartiles of the ratio", "rounds")
-    return markdown(title, head, lines)
-
-
-def markdown(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table under a title."""
-    rows = (f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
-    return f"**{title}**\n\n" + "\n".join(rows)
+    return markdown(head, lines, title)

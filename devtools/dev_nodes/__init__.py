@@ -1,4 +1,4 @@
-"""For development only: lets a ComfyUI server load the tiny stand-in models.
+"""For development only: a server with the tiny stand-in models, that tells what it holds.
 
 Linked into custom_nodes by devtools/comfy_server.py; users never install it.
 """
@@ -6,27 +6,22 @@ Linked into custom_nodes by devtools/comfy_server.py; users never install it.
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
+from comfy.ldm.modules.attention import optimized_attention
+from torch.nn.functional import adaptive_avg_pool2d
+
 from . import faults  # noqa: F401 (its nodes are registered)
 from .declared import NODES, node
 
-MAKER = Path(__file__).resolve().parent.parent / "make_standins.py"
-
-
-def _register() -> None:
-    spec = importlib.util.spec_from_file_location("instantid_make_standins", MAKER)
-    assert spec is not None and spec.loader is not None
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    maker.checkout()
-    importlib.import_module(f"{maker.PACKAGE}.devtools.standins.sdxl").register()
-
-
-_register()
+MAKER = runpy.run_path(str(Path(__file__).resolve().parent.parent / "make_standins.py"))
+MAKER["checkout"]()
+TOOLS = f"{MAKER['PACKAGE']}.devtools"
+importlib.import_module(f"{TOOLS}.standins.sdxl").register()
+importlib.import_module(f"{TOOLS}.full_size.probe").add_route()
 
 
 @node("LoadedModules", {"names": "STRING"}, shows=True, always=True)
@@ -41,12 +36,7 @@ class StyleSlot:
     def __init__(self, weight: float, colours: Any) -> None:
         self.shares = [(weight, colours)]
 
-    def add(self, weight: float, colours: Any) -> None:
-        self.shares.append((weight, colours))
-
     def __call__(self, q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> Any:
-        from comfy.ldm.modules.attention import optimized_attention
-
         out = optimized_attention(q, k, v, extra_options["n_heads"])
         for weight, colours in self.shares:  # (1, 4, 3), repeated to the slot's width
             tokens = colours.to(q).repeat(q.shape[0], 1, -(-q.shape[2] // 3))[..., : q.shape[2]]
@@ -61,8 +51,6 @@ STYLED = (("input", 7, 10), ("output", 0, 10), ("middle", 0, 10))
 @node("StyleAdapter", {"model": "MODEL", "image": "IMAGE", "weight": "FLOAT"}, "MODEL")
 def style_adapter(model: Any, image: Any, weight: float) -> Any:
     """Patch cross-attention as the usual style adapters do, with a picture's mean colours."""
-    from torch.nn.functional import adaptive_avg_pool2d
-
     pooled = adaptive_avg_pool2d(image[:1, ..., :3].movedim(-1, 1), 2)  # (1, 3, 2, 2)
     colours = pooled.flatten(2).movedim(1, 2)
     clone = model.clone()
@@ -75,7 +63,7 @@ def style_adapter(model: Any, image: Any, weight: float) -> Any:
                 slot = StyleSlot(weight, colours)
                 clone.set_model_attn2_replace(slot, block, number, index)
             else:
-                before.add(weight, colours)
+                before.shares.append((weight, colours))
     return clone
 
 

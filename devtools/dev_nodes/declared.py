@@ -37,11 +37,9 @@ def node(
             made = function(**given)
             return {"ui": {"text": [made]}} if shows else (made,)
 
-        required = {
-            name: kind if isinstance(kind, tuple) else (kind,) for name, kind in inputs.items()
-        }
+        kinds = {name: k if isinstance(k, tuple) else (k,) for name, k in inputs.items()}
         members: dict[str, Any] = {
-            "INPUT_TYPES": classmethod(lambda cls: {"required": required}),
+            "INPUT_TYPES": classmethod(lambda cls: {"required": kinds}),
             "RETURN_TYPES": outputs,
             "OUTPUT_NODE": shows,
             "FUNCTION": "run",

@@ -7,9 +7,15 @@ once: what it was put into works again afterwards.
 from __future__ import annotations
 
 import copy
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+
+import comfy.model_management
+import torch
+from comfy.ldm.modules.attention import optimized_attention
 
 from .declared import ANY, WHOLE, node
 
@@ -17,18 +23,10 @@ OUT_OF_MEMORY = "a test's own out of memory"
 DETECTOR_FAILS = "a test's own failure of the detector"
 
 
-def _not_finite(value: float) -> Any:
-    import torch
-
+def _not_finite(value: float) -> torch.Tensor:
     image = torch.full((1, 64, 64, 3), 0.5)
     image[0, 8:16] = value
     return image
-
-
-def _tensor(*shape: int) -> Any:
-    import torch
-
-    return torch.zeros(shape)
 
 
 VALUES: dict[str, Callable[[], Any]] = {
@@ -41,15 +39,15 @@ VALUES: dict[str, Callable[[], Any]] = {
     "empty list": lambda: [],
     "list": lambda: [None, 1],
     "object": object,
-    "tensor": lambda: _tensor(3),
+    "tensor": lambda: torch.zeros(3),
     "NaN picture": lambda: _not_finite(float("nan")),
     "infinite picture": lambda: _not_finite(float("inf")),
-    "empty batch": lambda: _tensor(0, 64, 64, 3),
-    "one pixel": lambda: _tensor(1, 1, 1, 3),
-    "two channels": lambda: _tensor(1, 64, 64, 2),
-    "five channels": lambda: _tensor(1, 64, 64, 5),
-    "five dimensions": lambda: _tensor(1, 1, 64, 64, 3),
-    "mask of another size": lambda: _tensor(3, 17, 5) + 0.5,
+    "empty batch": lambda: torch.zeros(0, 64, 64, 3),
+    "one pixel": lambda: torch.zeros(1, 1, 1, 3),
+    "two channels": lambda: torch.zeros(1, 64, 64, 2),
+    "five channels": lambda: torch.zeros(1, 64, 64, 5),
+    "five dimensions": lambda: torch.zeros(1, 1, 64, 64, 3),
+    "mask of another size": lambda: torch.zeros(3, 17, 5) + 0.5,
 }
 
 
@@ -71,8 +69,6 @@ def frames(image: Any, count: int, seed: int) -> Any:
 
     They are cut to 128 pixels a side, so that thousands of them fit into the memory.
     """
-    import torch
-
     made = image[:1, :128, :128].repeat(count, 1, 1, 1)
     drawn = torch.randint(0, 2, (count, 4, 4, 3), generator=torch.manual_seed(seed))
     made[:, :4, :4] = drawn.float()
@@ -89,13 +85,11 @@ def faulty_adapter(adapter: Any) -> Any:
 @node("FaultyModel", {"model": "MODEL"}, "MODEL")
 def faulty_model(model: Any) -> Any:
     """Let a model run out of memory in one cross-attention layer, at the third call."""
-    calls: Iterator[int] = iter(range(1 << 30))
+    calls = itertools.count()
 
     def slot(q: Any, k: Any, v: Any, extra_options: dict[str, Any]) -> Any:
-        from comfy.ldm.modules.attention import optimized_attention
-
         if next(calls) == 2:
-            raise _out_of_memory()
+            raise comfy.model_management.OOM_EXCEPTION(OUT_OF_MEMORY)
         return optimized_attention(q, k, v, extra_options["n_heads"])
 
     clone = model.clone()
@@ -113,7 +107,14 @@ def faulty_control_net(control_net: Any) -> Any:
 @node("FaultyAnalyzer", {"face_analyzer": "FACEANALYSIS", "after": WHOLE}, "FACEANALYSIS")
 def faulty_analyzer(face_analyzer: Any, after: int) -> Any:
     """Give a face analyzer whose detector throws at one picture of a batch."""
-    detector = _FaultyDetector(face_analyzer.det_model, after)
+    detector, calls = copy.copy(face_analyzer.det_model), itertools.count()
+
+    def forward(*arguments: Any) -> Any:
+        if next(calls) >= after:
+            raise RuntimeError(DETECTOR_FAILS)
+        return face_analyzer.det_model.forward(*arguments)
+
+    detector.forward = forward
     return type(face_analyzer)(detector, face_analyzer.models["recognition"])
 
 
@@ -123,50 +124,18 @@ SECONDS = ("FLOAT", {"default": 0.1, "min": 0.0, "max": 10.0})
 @node("SlowAnalyzer", {"face_analyzer": "FACEANALYSIS", "seconds": SECONDS}, "FACEANALYSIS")
 def slow_analyzer(face_analyzer: Any, seconds: float) -> Any:
     """Give a face analyzer whose recogniser takes its time, as the real one does on a CPU."""
-    recogniser = _SlowRecogniser(face_analyzer.models["recognition"], seconds)
-    return type(face_analyzer)(face_analyzer.det_model, recogniser)
+    recogniser = face_analyzer.models["recognition"]
 
+    def get(*arguments: Any) -> Any:
+        time.sleep(seconds)
+        return recogniser.get(*arguments)
 
-class _FaultyDetector:
-    """insightface's detector, but for one call."""
-
-    def __init__(self, detector: Any, after: int) -> None:
-        self._detector = detector
-        self._left = after
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "_detector" not in self.__dict__:
-            raise AttributeError(name)  # while it is being copied
-        return getattr(self._detector, name)
-
-    def forward(self, *arguments: Any) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise RuntimeError(DETECTOR_FAILS)
-        return self._detector.forward(*arguments)
-
-
-class _SlowRecogniser:
-    """insightface's recogniser, after a while."""
-
-    def __init__(self, recogniser: Any, seconds: float) -> None:
-        self._recogniser = recogniser
-        self._seconds = seconds
-
-    def get(self, *arguments: Any) -> Any:
-        time.sleep(self._seconds)
-        return self._recogniser.get(*arguments)
+    return type(face_analyzer)(face_analyzer.det_model, SimpleNamespace(get=get))
 
 
 def _raise_once_before(module: Any) -> None:
     def hook(*_: Any) -> None:
         handle.remove()
-        raise _out_of_memory()
+        raise comfy.model_management.OOM_EXCEPTION(OUT_OF_MEMORY)
 
     handle = module.register_forward_pre_hook(hook)
-
-
-def _out_of_memory() -> Exception:
-    import comfy.model_management
-
-    return comfy.model_management.OOM_EXCEPTION(OUT_OF_MEMORY)

@@ -7,10 +7,11 @@ nothing. Safetensors files are written tensor by tensor: no more than a few mega
 
 from __future__ import annotations
 
+import importlib
 import json
-import shutil
 import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -50,16 +51,12 @@ def normal_block(seed: int) -> np.ndarray:
 def header(layout: layouts.Layout, integers: Mapping[str, np.ndarray]) -> bytes:
     """The safetensors header of float16 tensors in order of name, padded to eight bytes."""
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name in sorted(layout):
+    begin = 0
+    for name, shape in sorted(layout.items()):
         dtype, width = ("I64", 8) if name in integers else ("F16", 2)
-        end = offset + width * prod(layout[name])
-        entries[name] = {
-            "dtype": dtype,
-            "shape": list(layout[name]),
-            "data_offsets": [offset, end],
-        }
-        offset = end
+        end = begin + width * prod(shape)
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+        begin = end
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text
@@ -84,17 +81,6 @@ def write_safetensors(
             file.write(slab[: 2 * rest])
 
 
-def write_checkpoint(path: Path) -> None:
-    """The SDXL base checkpoint in float16, as CheckpointLoaderSimple reads it."""
-    position_ids = np.arange(layouts.PROMPT_TOKENS)[None]
-    write_safetensors(path, layouts.checkpoint(), 1, {layouts.POSITION_IDS: position_ids})
-
-
-def write_identitynet(path: Path) -> None:
-    """IdentityNet in float16 under the names of diffusers."""
-    write_safetensors(path, layouts.identitynet(), 2, {})
-
-
 def write_adapter(path: Path) -> None:
     """ip-adapter.bin: a zip pickle of two dictionaries of float32 tensors. Holds 1.7 GB."""
     block = normal_block(3)
@@ -106,6 +92,13 @@ def write_adapter(path: Path) -> None:
     parts = layouts.adapter().items()
     made = {part: {k: filled(k, shape) for k, shape in own.items()} for part, own in parts}
     torch.save(made, path)
+
+
+def write_face_model(name: str, path: Path) -> None:
+    """A stand-in that finds or tells apart drawn faces, at the size of the real file."""
+    faces = importlib.import_module("..standins.faces", __package__)
+    {DETECTOR: faces.make_detector, RECOGNISER: faces.make_recogniser}[name](path)
+    add_ballast(path, PUBLISHED[name])
 
 
 def add_ballast(path: Path, size: int) -> None:
@@ -122,29 +115,35 @@ def add_ballast(path: Path, size: int) -> None:
     rows = (size - path.stat().st_size) // (4 * width)
     numbers = np.resize(normal_block(4), (rows, width))
     graph, output = model.graph, model.graph.output[0].name
-    for node in graph.node:
-        node.output[:] = [f"{output}_bare" if name == output else name for name in node.output]
-        node.input[:] = [f"{output}_bare" if name == output else name for name in node.input]
+    bare = f"{output}_bare"
+    for one in graph.node:
+        one.output[:] = [bare if name == output else name for name in one.output]
+        one.input[:] = [bare if name == output else name for name in one.input]
     graph.initializer.append(numpy_helper.from_array(numbers, "ballast"))
     graph.initializer.append(numpy_helper.from_array(np.float32(0), "ballast_zero"))
+    node = helper.make_node
     graph.node.extend(
         [
-            helper.make_node("ReduceMax", [graph.input[0].name], ["ballast_max"], keepdims=0),
-            helper.make_node("Mul", ["ballast_max", "ballast_zero"], ["ballast_start"]),
-            helper.make_node("Cast", ["ballast_start"], ["ballast_row"], to=TensorProto.INT64),
-            helper.make_node("Gather", ["ballast", "ballast_row"], ["ballast_found"]),
-            helper.make_node("ReduceMax", ["ballast_found"], ["ballast_one"], keepdims=0),
-            helper.make_node("Mul", ["ballast_one", "ballast_zero"], ["ballast_nothing"]),
-            helper.make_node("Add", [f"{output}_bare", "ballast_nothing"], [output]),
+            node("ReduceMax", [graph.input[0].name], ["ballast_max"], keepdims=0),
+            node("Mul", ["ballast_max", "ballast_zero"], ["ballast_start"]),
+            node("Cast", ["ballast_start"], ["ballast_row"], to=TensorProto.INT64),
+            node("Gather", ["ballast", "ballast_row"], ["ballast_found"]),
+            node("ReduceMax", ["ballast_found"], ["ballast_one"], keepdims=0),
+            node("Mul", ["ballast_one", "ballast_zero"], ["ballast_nothing"]),
+            node("Add", [bare, "ballast_nothing"], [output]),
         ]
     )
     onnx.save(model, path)
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
-    CHECKPOINT: write_checkpoint,
-    IDENTITYNET: write_identitynet,
+    CHECKPOINT: lambda path: write_safetensors(
+        path, layouts.checkpoint(), 1, {layouts.POSITION_IDS: np.arange(77)[None]}
+    ),
+    IDENTITYNET: lambda path: write_safetensors(path, layouts.identitynet(), 2, {}),
     ADAPTER: write_adapter,
+    DETECTOR: partial(write_face_model, DETECTOR),
+    RECOGNISER: partial(write_face_model, RECOGNISER),
 }
 
 
@@ -154,18 +153,15 @@ def is_complete(models: Path, name: str) -> bool:
     return path.is_file() and abs(path.stat().st_size / PUBLISHED[name] - 1) < 1e-3
 
 
-def missing(models: Path) -> list[str]:
-    """Which of the files still have to be made."""
-    return [name for name in PUBLISHED if not is_complete(models, name)]
-
-
-def make(models: Path, name: str, writer: Callable[[Path], None]) -> None:
-    """Write one file under a temporary name and move it into place when it is complete."""
+def make(models: Path, name: str) -> None:
+    """Write a file, unless it is there, under a temporary name first."""
+    if is_complete(models, name):
+        return
     path = models / name
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    writer(part)
-    shutil.move(part, path)
+    WRITERS[name](part)
+    part.replace(path)
     if not is_complete(models, name):
         raise SystemExit(
             f"{path} was made with {path.stat().st_size:,} bytes, but the published file has "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,18 +15,16 @@ def with_inputs(graph: Graph, changes: Mapping[str, Mapping[str, Any]]) -> Graph
     KeyError where no node has the class or a node of it lacks the input: a changed workflow or
     node must not go unnoticed.
     """
+    made = copy.deepcopy(graph)
     for kind, inputs in changes.items():
-        nodes = [node for node in graph.values() if node["class_type"] == kind]
+        nodes = [node["inputs"] for node in made.values() if node["class_type"] == kind]
         if not nodes:
             raise KeyError(f"the workflow has no {kind} node")
-        for node in nodes:
-            unknown = set(inputs) - set(node["inputs"])
-            if unknown:
+        for own in nodes:
+            if unknown := set(inputs) - set(own):
                 raise KeyError(f"{kind} has no input {sorted(unknown)} in the workflow")
-    return {
-        key: {**node, "inputs": {**node["inputs"], **changes.get(node["class_type"], {})}}
-        for key, node in graph.items()
-    }
+            own.update(inputs)
+    return made
 
 
 def without_instantid(graph: Graph) -> Graph:
@@ -38,16 +37,9 @@ def without_instantid(graph: Graph) -> Graph:
     behind = [graph[applied]["inputs"][name] for name in ("model", "positive", "negative")]
     plain: Graph = {}
     for key, node in graph.items():
-        sources = [value[0] for value in node["inputs"].values() if is_link(value)]
+        links = {k: value for k, value in node["inputs"].items() if isinstance(value, list)}
+        sources = {source for source, _ in links.values()}
         if key not in own and not own.intersection(sources) - {applied}:
-            inputs = {
-                name: behind[value[1]] if is_link(value) and value[0] == applied else value
-                for name, value in node["inputs"].items()
-            }
-            plain[key] = {**node, "inputs": inputs}
+            bypassed = {k: behind[slot] for k, (source, slot) in links.items() if source == applied}
+            plain[key] = {**node, "inputs": {**node["inputs"], **bypassed}}
     return plain
-
-
-def is_link(value: Any) -> bool:
-    """Whether an input's value is a link: [node, output]."""
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)

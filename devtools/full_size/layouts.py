@@ -7,7 +7,6 @@ of the published files. Needs ComfyUI on sys.path. The tests hold them to the pu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import comfy.ldm.models.autoencoder
@@ -16,7 +15,7 @@ import comfy.sdxl_clip
 import comfy.supported_models
 import torch
 
-from ...instantid_core.adapter import AdapterModule, AdapterSize
+from ...instantid_core.adapter import AdapterSize
 from ...instantid_core.resampler import ResamplerSize
 from .. import tiny_adapter, tiny_sdxl
 
@@ -24,7 +23,6 @@ Shape = tuple[int, ...]
 Layout = dict[str, Shape]
 
 META = torch.device("meta")
-PROMPT_TOKENS = 77
 POSITION_IDS = "conditioner.embedders.0.transformer.text_model.embeddings.position_ids"
 UNET_CONFIG: dict[str, Any] = {
     **tiny_sdxl.UNET_CONFIG,
@@ -37,11 +35,6 @@ VAE_CONFIG = {
     "dropout": 0.0,
 }
 WIDER = 10  # the channels of SDXL's cross-attentions over those of the tiny one
-
-
-def numbers(layout: Layout) -> int:
-    """How many numbers a file of this layout holds."""
-    return sum(prod(shape) for shape in layout.values())
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> Layout:
@@ -87,6 +80,5 @@ def identitynet() -> Layout:
 def adapter() -> dict[str, Layout]:
     """ip-adapter.bin: the Resampler as `image_proj`, 70 pairs of projections as `ip_adapter`."""
     channels = tuple(WIDER * width for width in tiny_adapter.SIZE.channels)
-    module = AdapterModule(AdapterSize(ResamplerSize(), channels), torch.nn, device=META)
-    parts = {"image_proj": module.image_proj, "ip_adapter": module.ip_adapter}
-    return {name: _shapes(part.state_dict()) for name, part in parts.items()}
+    parts = tiny_adapter.state_dict(lambda given, _: given, AdapterSize(ResamplerSize(), channels))
+    return {name: _shapes(part) for name, part in parts.items()}

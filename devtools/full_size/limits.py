@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 GIB = 1 << 30
 MEMORY_WANTED = 17 * GIB
-MEMORY_ALLOWED = 22 * GIB
 MEMORY_LEFT_OVER = 2 * GIB
 DISK_WANTED = 14 * 10**9
 
@@ -41,34 +42,57 @@ def process_memory(pid: int) -> dict[str, int]:
     return {"resident": memory.rss, "own": memory.rss - getattr(memory, "shared", 0)}
 
 
-def processor_seconds(pid: int) -> float:
-    """Seconds that a process has spent computing, over all cores."""
-    times = process(pid).cpu_times()
-    return times.user + times.system
+def refuse_too_little(memory: int, disk: int, made: int, folder: Path) -> None:
+    """SystemExit with a sentence where too few bytes are free for a rehearsal.
 
-
-def refuse_too_little_memory(available: int) -> None:
-    """SystemExit with a sentence where less than MEMORY_WANTED bytes are available."""
-    if available < MEMORY_WANTED:
+    memory: that is available. disk: free under `folder`. made: what earlier runs left there.
+    """
+    if memory < MEMORY_WANTED:
         raise SystemExit(
-            f"{available / GIB:.1f} GiB of memory are free, and the full-size rehearsal wants "
+            f"{memory / GIB:.1f} GiB of memory are free, and the full-size rehearsal wants "
             f"{MEMORY_WANTED // GIB} GiB. Close other programs, or run devtools/quickstart.py, "
             "which does the same with tiny models."
         )
-
-
-def refuse_too_little_disk(free: int, made: int, folder: Path) -> None:
-    """SystemExit where `free` and the `made` bytes of earlier runs are under DISK_WANTED."""
-    if free + made < DISK_WANTED:
+    if disk + made < DISK_WANTED:
         raise SystemExit(
-            f"{free / 1e9:.1f} GB of disk are free under {folder}, and the full-size rehearsal "
+            f"{disk / 1e9:.1f} GB of disk are free under {folder}, and the full-size rehearsal "
             f"wants {(DISK_WANTED - made) / 1e9:.1f} GB for its model files. Make room there, or "
             "move the checkout to a larger disk."
         )
 
 
-def free_disk(folder: Path) -> int:
-    """Bytes free on the disk of `folder`, or of its first parent that exists."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+@contextlib.contextmanager
+def watching(
+    pid: int, interval: float = 0.5, least: int = MEMORY_LEFT_OVER
+) -> Iterator[dict[str, int]]:
+    """Watch a server's memory; yields the highest so far, in the form of `process_memory`.
+
+    Where fewer than `least` bytes are left on the machine it is ended, with a SystemExit.
+    """
+    import psutil
+
+    peaks, stop, why = {"resident": 0, "own": 0}, threading.Event(), ""
+
+    def look() -> None:
+        nonlocal why
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while not why and not stop.wait(interval):
+                used, left = process_memory(pid), available_memory()
+                peaks.update({name: max(peak, used[name]) for name, peak in peaks.items()})
+                if left < least:
+                    process(pid).kill()
+                    why = (
+                        f"Only {left / GIB:.1f} GiB of memory were left on this machine while the "
+                        f"server used {used['own'] / GIB:.1f} GiB. It was ended; close other "
+                        "programs and try again."
+                    )
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        stop.set()
+        thread.join()
+        if why:
+            raise SystemExit(why)

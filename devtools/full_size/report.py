@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .limits import GIB
-from .measure import Run
+from .graph import Graph
+from .limits import GIB, process
 
+PROMPT_LIMIT = 3600.0  # seconds
+MEMORY_ROUTE = "/rehearsal/memory"  # where the probe answers
+Survey = Mapping[str, Any]  # what the probe answers, and the process's memory
 MIB = 1 << 20
-# What the pack may still hold after /free beside identities: small tables, remembered faces.
-LEFT_ALLOWED = MIB
-# What all of the server may still hold in tensors: whoever keeps a model keeps more.
-TENSORS_ALLOWED = 64 * MIB
+AT_THE_END = "after /free"
+# What is looked for in the server, and the bytes of it that may still be there at the end.
+HELD: dict[str, Callable[[Survey], int]] = {
+    "Identities": lambda survey: survey["pack"]["identities"],
+    "Adapter weights": lambda survey: survey["pack"]["weights"],
+    "Anything else of the pack": lambda survey: survey["pack"]["other"],
+    "Open ONNX sessions, by file size": lambda survey: sum(survey["sessions"]),
+    "All tensors of the server": lambda survey: survey["tensors"],
+    "The server's own memory": lambda survey: survey["own"],
+}
+LEFT_ALLOWED = {
+    "Adapter weights": 0,
+    "Anything else of the pack": MIB,  # small tables, remembered faces
+    "Open ONNX sessions, by file size": 0,
+    "All tensors of the server": 64 * MIB,  # whoever keeps a model keeps more
+}
 
 # Words with which ComfyUI's loaders report a key that a file lacks or has too many.
 KEY_COMPLAINTS = re.compile(
@@ -23,7 +40,7 @@ KEY_COMPLAINTS = re.compile(
 )
 # Keys that ComfyUI's text encoder asks for and the published SDXL checkpoint does not have, and one
 # it has and nobody asks for: the published file makes ComfyUI say the same.
-KNOWN_TO_DIFFER = {
+KNOWN = {
     "clip_l.logit_scale",
     "clip_l.transformer.text_projection.weight",
     "clip_l.transformer.text_model.embeddings.position_ids",
@@ -33,7 +50,47 @@ KNOWN_TO_DIFFER = {
 LEAST_DIFFERENCE = 0.02
 NOT_FINITE = "invalid value encountered"
 
-Survey = Mapping[str, Any]
+
+@dataclass
+class Run:
+    """One prompt's times in seconds: each node that ran, by class; each step after the first.
+
+    The first step also moves models in, so that only the later ones tell the speed. steps_cpu:
+    the processor seconds of the same steps, over all cores, which other programs hardly change.
+    """
+
+    nodes: dict[str, float] = field(default_factory=dict)
+    steps: list[float] = field(default_factory=list)
+    steps_cpu: list[float] = field(default_factory=list)
+    whole: float = 0.0
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+def run_prompt(server: Any, graph: Graph, on_step: Callable[[int], None] = lambda _: None) -> Run:
+    """Queue a graph on a comfy_server.Server, follow it to its end, and return its times.
+
+    on_step: called with the number of each sampling step that is done, while the next one runs.
+    """
+    clocks: list[float] = []  # when each step was done
+    processor: list[float] = []  # and the server's processor seconds by then, over all cores
+
+    def progress(node: str, step: int, _: int) -> None:
+        if graph[node]["class_type"] == "KSampler":
+            clocks.append(time.perf_counter())
+            processor.append(sum(process(server.process.pid).cpu_times()[:2]))
+            on_step(step)
+
+    started = time.perf_counter()
+    result = server.run(graph, progress, PROMPT_LIMIT)
+    run = Run(whole=time.perf_counter() - started, outputs=result.outputs)
+    for node, seconds in result.seconds.items():
+        kind = graph[node]["class_type"]
+        run.nodes[kind] = run.nodes.get(kind, 0.0) + seconds
+    run.steps, run.steps_cpu = (
+        [after - before for before, after in itertools.pairwise(times)]
+        for times in (clocks, processor)
+    )
+    return run
 
 
 @dataclass
@@ -46,9 +103,7 @@ class Figures:
     plain: list[Run] = field(default_factory=list)
     instantid: list[Run] = field(default_factory=list)
     surveys: dict[str, Survey] = field(default_factory=dict)
-    resident: dict[str, int] = field(default_factory=dict)
-    peak_own: int = 0
-    peak_resident: int = 0
+    peaks: dict[str, int] = field(default_factory=dict)
     whole: float = 0.0
 
 
@@ -63,12 +118,8 @@ def import_seconds(log: str) -> float:
 def key_complaints(log: str) -> list[str]:
     """The lines in which ComfyUI says that keys were missing, unexpected or left over."""
     lines = [line for line in log.splitlines() if KEY_COMPLAINTS.search(line)]
-    return [line for line in lines if not _is_known(line)]
-
-
-def _is_known(line: str) -> bool:
-    named = set(re.findall(r"'([^']+)'", line))
-    return bool(named) and named <= KNOWN_TO_DIFFER
+    named = [set(re.findall(r"'([^']+)'", line)) for line in lines]
+    return [line for line, keys in zip(lines, named, strict=True) if not keys or keys - KNOWN]
 
 
 def failures(figures: Figures, log: str, spread: float, difference: float) -> list[str]:
@@ -88,27 +139,12 @@ def failures(figures: Figures, log: str, spread: float, difference: float) -> li
             f"With and without InstantID the pictures differ by {difference:.3f} of 255; at "
             f"least {LEAST_DIFFERENCE} was wanted. It cannot have been applied."
         )
-    return found + held_after(figures.surveys["after /free"])
-
-
-def held_after(survey: Survey) -> list[str]:
-    """Return what the pack wrongly holds after ComfyUI's own unload, as sentences."""
-    held, found = survey["pack"], []
-    if held["weights"] > 0:
-        found.append(f"After /free the pack holds {held['weights']:,} bytes of adapter weights.")
-    if held["other"] > LEFT_ALLOWED:
-        found.append(
-            f"After /free the pack holds {held['other']:,} bytes beside identities; at most "
-            f"{LEFT_ALLOWED:,} were wanted."
-        )
-    if survey["tensors"] > TENSORS_ALLOWED:
-        found.append(
-            f"After /free the server holds {survey['tensors']:,} bytes of tensors; at most "
-            f"{TENSORS_ALLOWED:,} were wanted. Something keeps a model."
-        )
-    if survey["sessions"]:
-        found.append(f"After /free {len(survey['sessions'])} ONNX sessions are open.")
-    return found
+    left = {what: count(figures.surveys[AT_THE_END]) for what, count in HELD.items()}
+    return found + [
+        f"After /free there is too much of: {what}, {left[what]:,} bytes; at most {most:,} wanted."
+        for what, most in LEFT_ALLOWED.items()
+        if left[what] > most
+    ]
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -136,14 +172,10 @@ def _times(figures: Figures) -> str:
         if kind in figures.first.nodes:
             rows.append((text, f"{figures.first.nodes[kind]:.2f} s"))
     rows.append(("First picture, with all of the above", f"{figures.first.whole:.0f} s"))
-    again = max(pack_seconds(run) for run in figures.instantid)
+    own = [[s for kind, s in run.nodes.items() if kind[:4] == "IID_"] for run in figures.instantid]
+    again = max(map(sum, own))
     rows.append(("The pack's nodes anew, after a picture without them", f"{again:.2f} s"))
     return markdown(("What", "Time"), rows)
-
-
-def pack_seconds(run: Run) -> float:
-    """What the pack's own nodes took in one prompt."""
-    return sum(seconds for kind, seconds in run.nodes.items() if kind.startswith("IID_"))
 
 
 def _speed(figures: Figures) -> str:
@@ -168,17 +200,10 @@ def _median(values: Sequence[float], unit: str) -> tuple[str, str, str]:
 
 def _memory(figures: Figures) -> str:
     surveys = figures.surveys.values()
-    rows = [
-        ("Identities", *(_size(s["pack"]["identities"]) for s in surveys)),
-        ("Adapter weights", *(_size(s["pack"]["weights"]) for s in surveys)),
-        ("Anything else of the pack", *(_size(s["pack"]["other"]) for s in surveys)),
-        ("Open ONNX sessions, by file size", *(_size(sum(s["sessions"])) for s in surveys)),
-        ("All tensors of the server", *(_size(s["tensors"]) for s in surveys)),
-        ("The server's own memory", *(_size(figures.resident[name]) for name in figures.surveys)),
-    ]
+    rows = [(what, *(_size(count(one)) for one in surveys)) for what, count in HELD.items()]
     peak = (
-        f"Peak of the server's own memory: {_size(figures.peak_own)}; with mapped files, which "
-        f"the system may drop: {_size(figures.peak_resident)}."
+        f"Peak of the server's own memory: {_size(figures.peaks['own'])}; with mapped files, which "
+        f"the system may drop: {_size(figures.peaks['resident'])}."
     )
     return markdown(("Held", *figures.surveys), rows) + "\n\n" + peak
 
@@ -187,7 +212,7 @@ def _size(count: int) -> str:
     return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
+    """Return a Markdown table, with a title above it if there is one."""
+    lines = [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
+    return "\n".join([f"**{title}**", "", *lines] if title else lines)

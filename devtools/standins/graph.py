@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -81,28 +82,22 @@ class Graph:
     def _operand(self, value: Operand) -> str:
         return value if isinstance(value, str) else self.constant(value)
 
-    def add(self, *terms: Operand) -> str:
-        return self._fold("Add", terms)
+    def _fold(self, kind: str, *operands: Operand) -> str:
+        result = operands[0]
+        for operand in operands[1:]:
+            result = self.op(kind, result, operand)
+        return self._operand(result)
 
-    def sub(self, a: Operand, b: Operand) -> str:
-        return self.op("Sub", a, b)
+    def _compared(self, kind: str, a: Operand, limit: Operand) -> str:
+        """1.0 where it is so, else 0.0."""
+        return self.op("Cast", self.op(kind, a, limit), to=TensorProto.FLOAT)
 
-    def mul(self, *factors: Operand) -> str:
-        return self._fold("Mul", factors)
-
-    def div(self, a: Operand, b: Operand) -> str:
-        return self.op("Div", a, b)
+    add, mul = partialmethod(_fold, "Add"), partialmethod(_fold, "Mul")
+    sub, div = partialmethod(op, "Sub"), partialmethod(op, "Div")
+    below, above = partialmethod(_compared, "Less"), partialmethod(_compared, "Greater")
 
     def square(self, a: Operand) -> str:
         return self.mul(a, a)
-
-    def below(self, a: Operand, limit: Operand) -> str:
-        """1.0 where a < limit, else 0.0."""
-        return self.op("Cast", self.op("Less", a, limit), to=TensorProto.FLOAT)
-
-    def above(self, a: Operand, limit: Operand) -> str:
-        """1.0 where a > limit, else 0.0."""
-        return self.op("Cast", self.op("Greater", a, limit), to=TensorProto.FLOAT)
 
     def concat(self, parts: Sequence[str], axis: int) -> str:
         return self.op("Concat", *parts, axis=axis)
@@ -135,12 +130,6 @@ class Graph:
         onnx.checker.check_model(model)
         path.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(model, str(path))
-
-    def _fold(self, kind: str, operands: Sequence[Operand]) -> str:
-        result = operands[0]
-        for operand in operands[1:]:
-            result = self.op(kind, result, operand)
-        return self._operand(result)
 
 
 def _value(name: str, shape: Shape) -> onnx.ValueInfoProto:

@@ -74,22 +74,14 @@ class Portrait:
         cells = graph.op("Resize", maps, "", "", target, mode="linear", antialias=1)
         kernels = _kernels()
         reach = kernels.shape[-1] // 2
-        asked = graph.op(
-            "Conv",
-            cells,
-            graph.constant(kernels),
-            kernel_shape=list(kernels.shape[-2:]),
-            pads=[reach] * 4,
-        )
+        how = {"kernel_shape": list(kernels.shape[-2:]), "pads": [reach] * 4}
+        asked = graph.op("Conv", cells, graph.constant(kernels), **how)
         skin, eyes = graph.channels(asked, 2)
         whole = np.zeros((1, 1, grid, grid))
         whole[..., MARGIN:-MARGIN, MARGIN:-MARGIN] = 1
-        return graph.mul(
-            graph.add(skin, graph.op("Clip", eyes, 0.0, 0.4)),
-            graph.above(skin, LEAST_SKIN),
-            graph.above(eyes, LEAST_EYES),
-            graph.constant(whole),
-        )
+        is_face = graph.mul(graph.above(skin, LEAST_SKIN), graph.above(eyes, LEAST_EYES))
+        value = graph.add(skin, graph.op("Clip", eyes, 0.0, 0.4))
+        return graph.mul(value, is_face, graph.constant(whole))
 
     def predict(self, stride: int, like: str) -> Prediction:
         """Return what anchors in the shape of the planes `like` say of the face."""

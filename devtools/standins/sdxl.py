@@ -62,12 +62,13 @@ def make_checkpoint(path: Path, weights: Any) -> None:
     config = TinyCheckpoint(dict(tiny_sdxl.UNET_CONFIG))
     model = tiny_sdxl.build_model(lambda shapes: weights(shapes, "unet")).model
     unet = model.diffusion_model.state_dict()
-    clip = weights(TinyClip().state_dict(), "clip")
+    clip = weights(TinyClip().state_dict(), "clip").items()
+    floats = {name: tensor for name, tensor in clip if tensor.is_floating_point()}
     vae = weights(comfy.taesd.taesd.TAESD(latent_channels=4).state_dict(), "vae")
     vae["vae_shift"] = torch.tensor(0.0)
     tensors = {
         **config.process_unet_state_dict_for_saving(unet),
-        **config.process_clip_state_dict_for_saving(_only_floats(clip)),
+        **config.process_clip_state_dict_for_saving(floats),
         **config.process_vae_state_dict_for_saving(vae),
     }
     _save(path, tensors)
@@ -88,10 +89,6 @@ def make_lora(path: Path, weights: Any) -> None:
         shapes[f"{name}.lora_down.weight"] = torch.empty(rank, channels)
         shapes[f"{name}.lora_up.weight"] = torch.empty(channels, rank)
     _save(path, {name: 0.1 * tensor for name, tensor in weights(shapes, "lora").items()})
-
-
-def _only_floats(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
 
 
 def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -158,9 +158,9 @@ def test_a_disk_that_fills_up_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 def test_too_little_room_is_said_before_anything_is_fetched(tmp_path: Path) -> None:
     file = file_on(Server())
-    download_models.check_space([file], tmp_path, free=lambda _: len(CONTENT))
+    download_models.check_space([file], tmp_path, len(CONTENT))
     with pytest.raises(DownloadError) as caught:
-        download_models.check_space([file, file], tmp_path, free=lambda _: len(CONTENT))
+        download_models.check_space([file, file], tmp_path, len(CONTENT))
     assert "has 1.0 MB free, and 2.1 MB are needed" in str(caught.value)
     assert "Nothing was downloaded" in str(caught.value)
 
@@ -168,7 +168,7 @@ def test_too_little_room_is_said_before_anything_is_fetched(tmp_path: Path) -> N
 def test_what_a_broken_download_kept_needs_no_room_again(tmp_path: Path) -> None:
     def check() -> None:
         free = len(CONTENT) - 1000
-        download_models.check_space([file_on(Server())], tmp_path, free=lambda _: free)
+        download_models.check_space([file_on(Server())], tmp_path, free)
 
     with pytest.raises(DownloadError):
         check()

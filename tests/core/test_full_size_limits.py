@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from faithful_instantid.devtools.full_size import graph, limits, measure
+from faithful_instantid.devtools.full_size import graph, limits
 
 GIB = limits.GIB
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+PLACE = Path("somewhere")
+ENOUGH: dict[str, Any] = {"memory": 17 * GIB, "disk": 14 * 10**9, "made": 0, "folder": PLACE}
 
 
 def test_too_little_memory_is_refused_with_what_is_free_and_what_is_wanted() -> None:
-    limits.refuse_too_little_memory(17 * GIB)
+    limits.refuse_too_little(**ENOUGH)
     with pytest.raises(SystemExit, match=r"^16\.0 GiB of memory are free, .* wants 17 GiB"):
-        limits.refuse_too_little_memory(16 * GIB)
+        limits.refuse_too_little(**{**ENOUGH, "memory": 16 * GIB})
 
 
 def test_too_little_disk_is_refused_unless_the_files_are_made_already() -> None:
-    folder = Path("somewhere")
-    limits.refuse_too_little_disk(14 * 10**9, 0, folder)
-    limits.refuse_too_little_disk(3 * 10**9, 11 * 10**9, folder)
+    limits.refuse_too_little(**{**ENOUGH, "disk": 3 * 10**9, "made": 11 * 10**9})
     with pytest.raises(SystemExit, match=r"^10\.0 GB of disk are free under somewhere.* 14\.0"):
-        limits.refuse_too_little_disk(10 * 10**9, 0, folder)
+        limits.refuse_too_little(**{**ENOUGH, "disk": 10 * 10**9})
 
 
-def test_a_server_that_takes_too_much_memory_is_ended_with_a_reason() -> None:
-    assert measure.too_much(14 * GIB, 8 * GIB) is None
-    assert "used 22.5 GiB of memory; 22 GiB are allowed" in str(
-        measure.too_much(GIB * 45 // 2, 8 * GIB)
-    )
-    assert "Only 1.0 GiB of memory were left" in str(measure.too_much(14 * GIB, GIB))
+def test_the_highest_memory_of_a_server_is_kept_and_it_runs_on() -> None:
+    with subprocess.Popen(SLEEPER) as server:
+        with limits.watching(server.pid, 0.01) as peaks:
+            time.sleep(0.5)
+        assert peaks["resident"] >= peaks["own"] > 0
+        assert server.poll() is None
+        server.kill()
+
+
+def test_a_server_that_leaves_the_machine_too_little_memory_is_ended_with_a_reason() -> None:
+    said = pytest.raises(SystemExit, match=r"^Only .* GiB of memory were left .* It was ended; ")
+    with said, subprocess.Popen(SLEEPER) as server, limits.watching(server.pid, 0.01, 1 << 60):
+        assert server.wait(30) != 0
 
 
 def test_available_memory_respects_the_limit_of_a_container(tmp_path: Path) -> None:

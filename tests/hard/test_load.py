@@ -20,7 +20,7 @@ from faithful_instantid.devtools.comfy_server import (
     serve,
     standin_models,
 )
-from faithful_instantid.devtools.full_size import limits, measure
+from faithful_instantid.devtools.full_size import limits, report
 from faithful_instantid.devtools.standins.drawing import DrawnFace, draw_faces
 from faithful_instantid.instantid_core import host
 from faithful_instantid.instantid_core.identity_file import save_identity
@@ -149,12 +149,10 @@ OTHERS = [
 
 
 @pytest.fixture(scope="module")
-def classic(tmp_path_factory: pytest.TempPathFactory, adapter: Any) -> Iterator[Server]:
+def classic(adapter: Any) -> Iterator[Server]:
     """A server that remembers the last prompt only, so that every other one is really run."""
     models = standin_models(default_comfyui(), sys.executable)
-    base = tmp_path_factory.mktemp("classic")
-    measure.add_probe(base)
-    with serve(models, base, arguments=["--cache-classic"]) as server:
+    with serve(models, arguments=["--cache-classic"]) as server:
         save_people(server, adapter)
         yield server
 
@@ -199,7 +197,7 @@ def held(server: Server) -> Held:
 def look(server: Server) -> Held:
     """Return what a server holds now."""
     process = limits.process(server.process.pid)
-    found = server.get(measure.MEMORY_ROUTE)
+    found = server.get(report.MEMORY_ROUTE)
     return Held(
         memory=limits.process_memory(process.pid)["own"],
         threads=process.num_threads(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faithful_instantid.devtools.comfy_server import (
@@ -24,36 +26,6 @@ LIMIT = 0.1  # seconds
 # the earliest; so it falls into the import of a quarter of that once in four starts at most.
 OBJECTS = 70_000 // 4
 TRIES = 8  # another process may take the processor away, or the collector run, meanwhile
-
-# Run in a process of its own: what the pack and all its schemas import beyond ComfyUI's own.
-LOAD_AS_COMFYUI_DOES = """
-import asyncio, gc, importlib.util, os, sys
-sys.path.insert(0, os.environ["COMFYUI_PATH"])
-sys.argv = [sys.argv[0], "--cpu"]
-import comfy.options
-comfy.options.enable_args_parsing()
-import nodes, comfy.controlnet, comfy_api.latest, folder_paths
-watched = {"insightface", "onnxruntime", "cv2", "onnx"}
-for name in [name for name in sys.modules if name.partition(".")[0] in watched]:
-    del sys.modules[name]  # ComfyUI's own imports: only the pack's count
-gc.collect()
-gc.disable()  # so that everything made is counted, whenever the collector would have run
-before = set(sys.modules), len(gc.get_objects())
-root = os.environ["PACK"]
-name = root.replace(".", "_x_")
-spec = importlib.util.spec_from_file_location(name, os.path.join(root, "__init__.py"))
-module = importlib.util.module_from_spec(spec)
-sys.modules[name] = module
-spec.loader.exec_module(module)
-extension = asyncio.run(module.comfy_entrypoint())
-nodes = asyncio.run(extension.get_node_list())
-for node in nodes:
-    node.GET_SCHEMA()
-made = len(gc.get_objects()) - before[1]
-foreign = [module for module in sys.modules if not module.startswith(name)]
-print(len(nodes), "nodes,", made, "objects, of others:", *sorted(set(foreign) - before[0]))
-print("imported:", *sorted(watched & set(sys.modules)))
-"""
 
 
 def import_times(log: str) -> list[str]:
@@ -121,29 +93,24 @@ def test_the_server_knows_every_node_of_the_pack(server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> str:
-    """What a new process says that has loaded the pack as ComfyUI does."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD_AS_COMFYUI_DOES],
-        capture_output=True,
-        text=True,
-        env={**quick_python(), "COMFYUI_PATH": str(default_comfyui()), "PACK": str(ROOT)},
-    )
+def loaded() -> dict[str, Any]:
+    """What a new process says that has loaded the pack and all its schemas as ComfyUI does."""
+    script = ROOT / "devtools" / "benchmarks" / "fresh_import.py"
+    command = [sys.executable, str(script), str(default_comfyui()), str(ROOT), "--cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, env=quick_python())
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_loading_the_pack_imports_no_face_library_and_no_opencv(loaded: str) -> None:
-    assert "imported:" in loaded
-    assert loaded.rpartition("imported:")[2].split() == []
+def test_loading_the_pack_imports_no_face_library_and_no_opencv(loaded: dict[str, Any]) -> None:
+    assert loaded["early"] == []
 
 
-def test_loading_the_pack_imports_nothing_but_its_own_and_makes_few_objects(loaded: str) -> None:
-    found = re.search(r"^(\d+) nodes, (\d+) objects, of others:(.*)$", loaded, re.MULTILINE)
-    assert found is not None, loaded
-    nodes, objects, others = found.groups()
-    assert int(nodes) >= 34 and others.split() == []
-    assert int(objects) <= OBJECTS
+def test_loading_the_pack_imports_nothing_but_its_own_and_makes_few_objects(
+    loaded: dict[str, Any],
+) -> None:
+    assert loaded["nodes"] >= 34 and loaded["others"] == []
+    assert loaded["objects"] <= OBJECTS
 
 
 def test_the_face_libraries_are_loaded_when_the_analyzer_runs_and_not_before(
