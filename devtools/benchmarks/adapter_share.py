@@ -7,6 +7,7 @@ Of IdentityNet it is the cross-attention, with its projections of the tokens.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,8 +58,7 @@ class Overhead:
         return self.ratio <= LIMITS.get(self.pixels, float("inf")) and self.nbytes <= BYTES_LIMIT
 
     def to_json(self) -> dict[str, Any]:
-        seconds = [{"own_seconds": own, "bare_seconds": bare} for own, bare in self.runs]
-        return {"runs": seconds, "ratios": self.ratios, "ratio": self.ratio, "bytes": self.nbytes}
+        return {"runs": self.runs, "ratios": self.ratios, "ratio": self.ratio, "bytes": self.nbytes}
 
     def text(self) -> str:
         limit = f"limit {LIMITS[self.pixels]}; " if self.pixels in LIMITS else ""
@@ -148,31 +148,25 @@ class OwnTime:
         return attention
 
 
-def measure(models: m.Models, pixels: int, rounds: int, runs: int = RUNS) -> Overhead:
+def measure(models: m.Models, pixels: int, rounds: int) -> Overhead:
     """Measure the adapter's own time and a bare call's in alternate samplings of CALLS calls.
 
     rounds: how many calls of each all runs together have at least.
     """
-    done = [_run(models, pixels, -(-rounds // runs)) for _ in range(runs)]
-    return Overhead(pixels, [(own, bare) for own, bare, _ in done], max(n for *_, n in done))
-
-
-def _run(models: m.Models, pixels: int, rounds: int) -> tuple[list[float], list[float], int]:
-    """Return own seconds and those of a bare call, by call, and the bytes held."""
-    identity, clock = models.identity(1), Clock(models.device)
-    x = m.noise(pixels, 1)
-    bare: list[float] = []
-    own: list[float] = []
-    nbytes = 0
-    for _ in range(-(-rounds // CALLS)):
-        seconds, _ = m.calls(models.model, models.positive, models.negative, x, CALLS, clock)
-        bare += seconds
-        inside = OwnTime(models.device)
-        patched = inside.on(models.model, lambda model: apply_adapter(model, identity))
-        m.calls(patched, models.positive, models.negative, x, CALLS, clock)
-        own += inside.calls[1:]
-        nbytes = inside.nbytes
-    return own, bare, nbytes
+    identity, clock, x = models.identity(1), Clock(models.device), m.noise(pixels, 1)
+    runs, inside = [], OwnTime(models.device)
+    for _ in range(RUNS):
+        own: list[float] = []
+        bare: list[float] = []
+        for _ in range(-(-rounds // (RUNS * CALLS))):
+            seconds, _ = m.calls(models.model, models.positive, models.negative, x, CALLS, clock)
+            bare += seconds
+            inside = OwnTime(models.device)
+            patched = inside.on(models.model, functools.partial(apply_adapter, identity=identity))
+            m.calls(patched, models.positive, models.negative, x, CALLS, clock)
+            own += inside.calls[1:]
+        runs.append((own, bare))
+    return Overhead(pixels, runs, inside.nbytes)
 
 
 def verdict(overheads: Sequence[Overhead]) -> str:
