@@ -12,6 +12,7 @@ from .showing import shown
 from .sliders import factor_input
 
 POINTS = "points"
+EXAMPLE = "0:1, 0.5:0.8, 1:0"
 
 
 def weighting_inputs(
@@ -118,7 +119,7 @@ class WeightCurveNode(io.ComfyNode):
                 ),
                 io.String.Input(
                     "points",
-                    default="0:1, 0.5:0.8, 1:0",
+                    default=EXAMPLE,
                     optional=True,
                     advanced=True,
                     tooltip="For curve = points: share of the sampling : factor, with commas "
@@ -132,7 +133,7 @@ class WeightCurveNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, curve: str, start: float, end: float, points: str = "") -> io.NodeOutput:
+    def execute(cls, curve: str, start: float, end: float, points: str = EXAMPLE) -> io.NodeOutput:
         made = parse_curve(points) if curve == POINTS else eased(curve, start, end)
         plot = rgb_to_images(plot_curve(made))
         return io.NodeOutput(made, plot, ui=shown(cls, plot))

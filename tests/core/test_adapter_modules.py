@@ -126,6 +126,8 @@ def test_rows_in_a_row_that_share_a_side_get_what_they_get_alone(masked: bool) -
         (17 * 16, None, (65, 63), (17, 16)),
         # Deep shrink: the block is smaller than the level would be, and says so.
         (20 * 31, (20, 31), (128, 128), (20, 31)),
+        # What is reported has another number of cells: it is of another layer.
+        (33 * 32, (66, 64), (65, 63), (33, 32)),
     ],
 )
 def test_the_layers_real_grid_is_found(
@@ -138,8 +140,8 @@ def test_the_layers_real_grid_is_found(
 
 
 def test_a_grid_that_cannot_be_known_is_an_error_that_says_why() -> None:
-    with pytest.raises(WrongInputError, match="layer of 777 cells in a latent of 64x64: another"):
-        masks.grid_of(777, None, (64, 64))
+    with pytest.raises(WrongInputError, match="layer of 777 cells in a latent of 64x48: another"):
+        masks.grid_of(777, None, (48, 64))
 
 
 def test_a_mask_is_laid_by_nearest_neighbour_rows_first() -> None:

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import pytest
 from faithful_instantid.instantid_core.errors import (
@@ -19,7 +20,13 @@ from faithful_instantid.instantid_core.errors import (
     WrongFileError,
     WrongInputError,
 )
-from faithful_instantid.instantid_core.faces import find_pack, open_analyzer, pack_names, runtime
+from faithful_instantid.instantid_core.faces import (
+    find_pack,
+    find_recogniser,
+    open_analyzer,
+    pack_names,
+    runtime,
+)
 from faithful_instantid.instantid_core.faces.onnx_signature import Signature, read_signature
 from faithful_instantid.instantid_core.faces.recognisers import (
     ANTELOPEV2,
@@ -133,9 +140,46 @@ def test_a_missing_pack_says_where_it_looked_what_was_there_and_what_to_put_wher
     assert f"{second}: no .onnx file; antelopev2.zip is not unzipped\n" in text
     assert f"{third}: no such folder\n" in text
     assert f"{first / 'models' / 'antelopev2'} lacks a detector with five points" in text
-    assert f"Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {first}"
+    put = "Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in"
+    assert f"{put} {first / 'models' / 'antelopev2'}" in text
     for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx"):
         assert f"https://huggingface.co/DIAMONIK7777/antelopev2/resolve/main/{name}" in text
+
+
+def test_what_a_removal_left_of_onnxruntime_is_told_with_the_command_that_repairs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(onnxruntime, "get_available_providers")
+    with pytest.raises(MissingDependencyError, match="onnxruntime is installed, but cannot be"):
+        runtime.available_providers()
+
+
+def test_without_any_folder_for_face_packs_their_usual_place_is_named() -> None:
+    with pytest.raises(MissingFileError) as caught:
+        find_pack("antelopev2", [])
+    assert str(Path("models") / "insightface" / "models" / "antelopev2") in str(caught.value)
+
+
+def test_packs_are_found_by_their_names(tmp_path: Path, pack_files: Path) -> None:
+    for number in (1, 2):
+        shutil.copytree(pack_files, tmp_path / "models" / f"pack{number}")
+    for number in (1, 2):
+        folder = tmp_path / "models" / f"pack{number}"
+        assert find_pack(f"pack{number}", [tmp_path]).detector.parent == folder
+        assert find_recogniser(f"pack{number}", [tmp_path]).parent == folder
+    with pytest.raises(MissingFileError, match="The face pack pack3 has no recogniser of 112"):
+        find_recogniser("pack3", [tmp_path])
+
+
+def test_shapes_that_a_file_notes_inside_its_graph_are_no_outputs(
+    tmp_path: Path, pack_files: Path
+) -> None:
+    for path in pack_files.glob("*.onnx"):
+        model = onnx.load(path)
+        inside = onnx.helper.make_tensor_value_info("inside", onnx.TensorProto.FLOAT, [1, 7, 7])
+        model.graph.value_info.append(inside)
+        onnx.save(model, tmp_path / path.name)
+        assert read_signature(tmp_path / path.name) == read_signature(path) is not None
 
 
 def test_files_that_are_no_onnx_models_are_passed_over(tmp_path: Path) -> None:

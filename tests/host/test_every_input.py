@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,17 @@ def test_another_value_does_what_it_does_to_the_core(
     if not kept or kept not in world.unchanged:
         world.unchanged[kept] = numbers(core, before)
     assert not same(changed, world.unchanged[kept])
+
+
+def test_what_a_prompt_leaves_out_is_what_the_node_shows(classes: dict[str, Any]) -> None:
+    differ = []
+    for node_id, node in classes.items():
+        given = inspect.signature(node.execute).parameters
+        for entry in node.define_schema().inputs:
+            own, shown = given[entry.id].default, getattr(entry, "default", None)
+            if own is not inspect.Parameter.empty and shown is not None and own != shown:
+                differ.append(f"{node_id}.{entry.id}: {own!r}, shown {shown!r}")
+    assert differ == []
 
 
 def test_nodes_show_a_picture_of_what_they_made(classes: dict[str, Any], world: World) -> None:

@@ -134,6 +134,13 @@ def test_one_by_one_shows_each_net_the_face_of_its_own_person(
     assert torch.equal(torch.maximum(first, second), together)
 
 
+def test_the_drawing_of_people_has_the_aspect_of_the_first_ones_picture(couple: People) -> None:
+    # 192 x 128 pixels: the official canvas of that aspect is 1280 wide.
+    hint = PeopleHint(couple.persons, Fit.CROP)
+    assert hint.original.shape == (1, 3, 832, 1280)
+    assert torch.equal(hint.original, hint.at(1280, 832))
+
+
 def test_one_by_one_each_net_has_the_tokens_and_the_mask_of_its_own_person(
     predicting: Predicting, couple: People
 ) -> None:
