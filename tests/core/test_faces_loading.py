@@ -133,7 +133,11 @@ def test_a_missing_pack_says_where_it_looked_what_was_there_and_what_to_put_wher
     assert f"{second}: no .onnx file; antelopev2.zip is not unzipped\n" in text
     assert f"{third}: no such folder\n" in text
     assert f"{first / 'models' / 'antelopev2'} lacks a detector with five points" in text
-    assert f"Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {first}"
+    put = "Put scrfd_10g_bnkps.onnx (17 MB) and glintr100.onnx (261 MB) of antelopev2 in {}"
+    assert put.format(first / "models" / "antelopev2") in text
+    with pytest.raises(MissingFileError) as caught:
+        find_pack("antelopev2", [])
+    assert put.format(Path("models") / "insightface" / "models") in str(caught.value)
     for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx"):
         assert f"https://huggingface.co/DIAMONIK7777/antelopev2/resolve/main/{name}" in text
 
