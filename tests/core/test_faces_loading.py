@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import onnxruntime
@@ -73,6 +74,12 @@ def test_a_broken_binary_is_explained() -> None:
     text = runtime._import_failure("insightface", error)
     assert "cannot be imported (ValueError: numpy.dtype size changed)" in text
     assert f"{sys.executable} -m pip install --upgrade" in text
+
+
+def test_what_a_removal_left_of_onnxruntime_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    with pytest.raises(MissingDependencyError, match="^onnxruntime is installed, but cannot be im"):
+        runtime.available_providers()
 
 
 def test_a_python_with_a_space_in_its_path_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +179,9 @@ def test_fields_that_a_later_onnx_may_add_are_passed_over(tmp_path: Path, pack_f
         later = tmp_path / path.name
         later.write_bytes(unknown + path.read_bytes())
         assert read_signature(later) == read_signature(path) is not None
+    inner = "62 05 0a 03 6f 75 74 6a 05 0a 03 6d 69 64"  # output `out`, value_info `mid`
+    later.write_bytes(bytes.fromhex("3a 0e" + inner))
+    assert read_signature(later) == Signature((), ((),))
 
 
 def test_a_damaged_model_file_is_named(tmp_path: Path, pack_files: Path) -> None:
