@@ -266,6 +266,14 @@ def test_our_analyzer_behaves_as_face_analysis_in_other_packs(analyzer: FaceAnal
     assert len(analyzer.get(picture, max_num=1, det_metric="max")) == 1
 
 
+def test_a_face_of_the_very_score_that_is_wanted_is_found(analyzer: FaceAnalyzer) -> None:
+    picture = picture_of([DrawnFace(260, 190, 150, 0, 1)], 640, 400)
+    (face,) = analyzer.find(picture).faces
+    assert len(analyzer.find(picture, threshold=face.score).faces) == 1
+    above = float(np.nextafter(np.float32(face.score), np.float32(2)))
+    assert analyzer.find(picture, threshold=above).faces == ()
+
+
 def test_of_one_face_that_is_wanted_the_largest_or_the_one_near_the_middle_is_kept(
     analyzer: FaceAnalyzer,
 ) -> None:

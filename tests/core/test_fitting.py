@@ -194,6 +194,7 @@ def test_nothing_to_transform_changes_nothing() -> None:
     ("wrong", "text"),
     [
         (lambda: place(standard_face(), 64, 64, 0.5, 0.5, 0), "size 0 cannot be placed"),
+        (lambda: place(standard_face(), 64, 0, 0.5, 0.5, 1), "canvas of 64 x 0 pixels"),
         (lambda: place(Keypoints(9, 9, ((),)), 64, 64, 0.5, 0.5, 1), "hold no face"),
         (lambda: transform(standard_face(), scale=0), "cannot be scaled by 0"),
         (lambda: fit(standard_face(), 0, 64), "canvas of 0 x 64 pixels"),

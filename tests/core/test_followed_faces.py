@@ -151,6 +151,16 @@ def test_missing_frames_keep_their_place(analyzer: FaceAnalyzer) -> None:
     assert min(sides) - 1 < int(told) < max(sides) + 1
 
 
+def test_a_report_names_24_persons_and_how_many_more_there_are(analyzer: FaceAnalyzer) -> None:
+    # Nobody is as like as 1 to themselves elsewhere: with a cut at every frame each face is new.
+    for count, last in ((24, "person 23"), (25, "and 1 more"), (27, "and 3 more")):
+        scenes = [[DrawnFace(60 + 7 * n, 90, 60 + n, person=n % 8)] for n in range(count)]
+        cuts = CutSettings("list", listed=tuple(range(1, count)))
+        made = follow(analyzer, film(scenes), EVERYBODY, cuts, alike=1.0)
+        *_, told = made.report.splitlines()
+        assert last in told, made.report
+
+
 def test_somebody_else_at_the_same_place_is_another_person(analyzer: FaceAnalyzer) -> None:
     shown = film([[DrawnFace(150, 90, 80, person=1 if n < 6 else 5)] for n in range(12)])
     tracks = persons(followed(analyzer, shown), shown)
@@ -250,7 +260,18 @@ def test_the_picture_shows_who_is_when_and_where(analyzer: FaceAnalyzer) -> None
     assert at(15.5, 0, 90 / 320) == green and at(25.5, 0, 203 / 320) == green
     assert at(5.5, 1, 95 / 320) == blue and at(25.5, 1, 90 / 320) == lane
     assert at(12, 0, 0.5) == at(20, 0, 0.5) == (230, 120, 90)
-    face = picture[12:76, 40:104].reshape(-1, 3)
-    person = face[:, 2] + (face[:, 0].astype(float) + face[:, 1]) / 2
-    known = drawing.PERSON_BASE + drawing.PERSON_STEP * 5
-    assert (np.abs(person - known) <= 1).mean() > 0.3  # an ellipse of the square
+    assert is_shown(picture, 0, person=5)
+
+
+def is_shown(picture: Picture, lane: int, person: int) -> bool:
+    """Whether the small picture of a lane is of a person. picture: RGB."""
+    face = picture[12 + 76 * lane : 76 + 76 * lane, 40:104].reshape(-1, 3)
+    colour = face[:, 2] + (face[:, 0].astype(float) + face[:, 1]) / 2
+    known = drawing.PERSON_BASE + drawing.PERSON_STEP * person
+    return bool((np.abs(colour - known) <= 1).mean() > 0.3)  # an ellipse of the square
+
+
+def test_who_comes_late_has_a_small_picture_too(analyzer: FaceAnalyzer) -> None:
+    made = followed(analyzer, film([chosen_scene(n) for n in range(20)]))
+    (picture,) = (made.preview * 255).round().byte().numpy()
+    assert [is_shown(picture, lane, person) for lane, person in enumerate((1, 3, 6))] == [True] * 3
