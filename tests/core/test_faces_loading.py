@@ -360,6 +360,24 @@ def test_a_provider_that_fails_at_session_creation_falls_back_with_one_log_line(
     assert line.endswith("); it runs on the CPU.")
 
 
+class WithCuda(onnxruntime.InferenceSession):
+    """A session that runs on the CPU, and says what one on a GPU says."""
+
+    def __init__(self, path: str, sess_options: Any = None, providers: Any = None) -> None:
+        super().__init__(path, sess_options=sess_options, providers=[CPU])
+
+    def get_providers(self) -> list[str]:
+        return [CUDA, CPU]
+
+
+def test_nothing_is_logged_where_the_provider_is_the_one_that_was_asked_for(
+    caplog: pytest.LogCaptureFixture, pack_files: Path
+) -> None:
+    path = pack_files / "scrfd_10g_bnkps.onnx"
+    runtime.open_session(path, [CUDA, CPU], WithCuda, pixels=4)
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
 class Asked(onnxruntime.InferenceSession):
     """A session that keeps what it was asked for, and runs on the CPU."""
 

@@ -96,6 +96,9 @@ def test_python_callers_get_tuples_from_positional_calls(bench: Bench) -> None:
     patched = InstantIDAttentionPatch().patch_attention(
         bench.adapter, bench.faces, bench.photos[:1], bench.model, 0.8, 0.0, 1.0, 0.0, None
     )
+    given = (bench.adapter, bench.faces, bench.photos[:1], bench.model, 0.8, 0.0, 1.0)
+    plain = InstantIDAttentionPatch().patch_attention(*given)
+    assert torch.equal(plain[1].negative_embedding, patched[1].negative_embedding)
     controlled = ApplyInstantIDControlNet().apply_controlnet(
         patched[1], bench.identitynet, LANDSCAPE, bench.positive, bench.negative, 0.8, 0.0, 1.0
     )

@@ -19,6 +19,7 @@ from faithful_instantid.instantid_core.fitting import place, standard_face
 from faithful_instantid.instantid_core.host import adapter_terms
 from faithful_instantid.instantid_core.host import conditioning as conditioning_room
 from faithful_instantid.instantid_core.host import identitynet as identitynet_room
+from faithful_instantid.instantid_core.host import people as people_room
 from faithful_instantid.instantid_core.host.people import carry_person
 from faithful_instantid.instantid_core.host.rows import CANVAS, CELLS, Canvas
 from faithful_instantid.instantid_core.host.sampling import RUN
@@ -420,13 +421,17 @@ class TestCarriedPeople:
         tiny_model: Any,
         identity: Any,
         caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        node = Listener()
+        monkeypatch.setattr(people_room, "current_node", lambda: node)
         positive, negative = texts(official)
         carried = carry_person(positive, identity)
         sample(host.apply_adapter(tiny_model, identity), [carried, negative], latents())
         assert not [m for m in caplog.messages if "does nothing" in m]
         found = sample(tiny_model, [carried, negative], latents())
         assert len([m for m in caplog.messages if "does nothing" in m]) == 1
+        assert ["does nothing" in text for text in node.texts] == [True]
         assert torch.equal(found, sample(tiny_model, [positive, negative], latents()))
 
     def test_a_weight_below_zero_that_is_not_minus_one_is_refused(
