@@ -219,7 +219,7 @@ def drawn(keypoints: object, width: int, height: int, mode: Fit, family: str = "
 
     family: whose drawing, a name in DRAWINGS. Raises WrongInputError.
     """
-    if family not in DRAWINGS:
+    if family not in tuple(DRAWINGS):  # a tuple takes what cannot be hashed
         raise checks.unknown("family", family, DRAWINGS)
     hint = DrawnHint(checked(keypoints), mode, DRAWINGS[family])
     if hint.lacks_landmarks:

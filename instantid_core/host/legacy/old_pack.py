@@ -23,7 +23,7 @@ from ...images import ChannelOrder, Picture, image_batch, to_pictures
 from ...keypoints import draw_keypoints
 from ...log import tell, warn
 from ..adapter_terms import apply_adapter
-from ..encode import encode_identity
+from ..encode import encode_identity, own_adapter
 from ..faces import watched
 from ..loading import Adapter
 from .shared_context import Conditioning, apply_shared_context, contexts_of
@@ -160,7 +160,8 @@ def draw_found_keypoints(analysis: Any, image: Tensor) -> Tensor:
 def _encoded(
     adapter: Adapter, analysis: Any, image: Tensor, noise: float, combine: str
 ) -> Identity:
-    face = combined(_embeddings(analysis, image, adapter.family.channel_order), combine)
+    order = own_adapter(adapter).family.channel_order
+    face = combined(_embeddings(analysis, image, order), combine)
     seed = int(face.sum().item()) % SEEDS
     negative = negative_noise(face, noise, seed) if noise > 0 else None
     return encode_identity(adapter, face, negative)
