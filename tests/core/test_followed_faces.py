@@ -161,6 +161,20 @@ def test_a_report_names_24_persons_and_how_many_more_there_are(analyzer: FaceAna
         assert last in told, made.report
 
 
+def test_of_somebody_who_comes_and_goes_the_first_rows_of_frames_are_told(
+    analyzer: FaceAnalyzer,
+) -> None:
+    def seen(times: int) -> str:
+        face = [DrawnFace(150, 90, 80, person=7)]
+        return followed(
+            analyzer, film([face if n % 2 == 0 else [] for n in range(2 * times)])
+        ).report
+
+    rows = ", ".join(str(2 * n) for n in range(24))
+    assert f"frames {rows}, about" in seen(24)
+    assert f"frames {rows} and 3 more, about" in seen(27)
+
+
 def test_somebody_else_at_the_same_place_is_another_person(analyzer: FaceAnalyzer) -> None:
     shown = film([[DrawnFace(150, 90, 80, person=1 if n < 6 else 5)] for n in range(12)])
     tracks = persons(followed(analyzer, shown), shown)

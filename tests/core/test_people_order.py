@@ -7,14 +7,15 @@ import pytest
 from faithful_instantid.instantid_core.keypoints import FacePoints, Keypoints
 from faithful_instantid.instantid_core.people import choose_faces
 
-# left, top, right, bottom: by area flat is the smallest, by width it is the largest.
+# left, top, right, bottom: by width flat is the largest, by area only the one at the rim is smaller.
 FLAT, TALL, WIDE = (500, 120, 800, 150), (30, 100, 130, 400), (510, 90, 700, 270)
+RIM = (200, 5, 260, 80)
 
 
 def found(order: str, index: int, place: int) -> tuple[float, ...]:
     faces = tuple(
         FacePoints(np.zeros((5, 2), np.float32), np.array(box, np.float32))
-        for box in (WIDE, FLAT, TALL)
+        for box in (WIDE, RIM, FLAT, TALL)
     )
     (frame,) = choose_faces(Keypoints(1024, 768, (faces,)), order, index, place).frames
     return tuple(frame[0].box.tolist())
@@ -23,13 +24,13 @@ def found(order: str, index: int, place: int) -> tuple[float, ...]:
 @pytest.mark.parametrize(
     ("order", "wanted"),
     [
-        ("left_to_right", [TALL, WIDE, FLAT]),
-        ("top_to_bottom", [FLAT, WIDE, TALL]),
-        ("largest", [WIDE, TALL, FLAT]),
+        ("left_to_right", [TALL, RIM, WIDE, FLAT]),
+        ("top_to_bottom", [RIM, FLAT, WIDE, TALL]),
+        ("largest", [WIDE, TALL, FLAT, RIM]),
     ],
 )
 def test_faces_are_dealt_in_the_order_by_number_and_by_the_place_in_the_list(
     order: str, wanted: list[tuple[float, ...]]
 ) -> None:
-    assert [found(order, number, 1) for number in range(3)] == wanted
-    assert [found(order, -1, place) for place in range(3)] == wanted
+    assert [found(order, number, 1) for number in range(4)] == wanted
+    assert [found(order, -1, place) for place in range(4)] == wanted

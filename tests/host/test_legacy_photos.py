@@ -93,6 +93,16 @@ def test_face_and_keypoints_of_the_old_nodes_are_insightfaces_bit_for_bit(
     assert np.array_equal(drawn[0].mul(255).round().numpy().astype(np.uint8), wanted)
 
 
+def test_of_two_the_largest_is_taken_wherever_it_is(analyzer: FaceAnalyzer, theirs: Theirs) -> None:
+    # The small one is at the very top, the large one low.
+    faces = [DrawnFace(150, 75, 100, 0, 3), DrawnFace(420, 330, 200, 8, 5)]
+    image = image_of(faces, 640, 480)
+    kps, _ = theirs(image)
+    drawn = FaceKeypointsPreprocessor().preprocess_image(analyzer, image)[0]
+    wanted = draw_keypoints(kps, 640, 480, scale=1.0)
+    assert torch.equal(drawn[0], torch.from_numpy(wanted).float() / 255)
+
+
 def test_where_the_old_pack_sees_nobody_the_wider_search_goes_on_and_says_so(
     analyzer: FaceAnalyzer, caplog: pytest.LogCaptureFixture
 ) -> None:
