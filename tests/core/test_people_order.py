@@ -7,7 +7,7 @@ import pytest
 from faithful_instantid.instantid_core.keypoints import FacePoints, Keypoints
 from faithful_instantid.instantid_core.people import choose_faces
 
-# left, top, right, bottom: by width flat is the largest, by area only the one at the rim is smaller.
+# left, top, right, bottom: by width flat is the largest, by area the one at the rim the smallest.
 FLAT, TALL, WIDE = (500, 120, 800, 150), (30, 100, 130, 400), (510, 90, 700, 270)
 RIM = (200, 5, 260, 80)
 
