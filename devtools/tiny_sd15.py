@@ -6,7 +6,6 @@ those of the adapter, in the two files that SD1.5's InstantID has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import comfy.model_base
@@ -16,7 +15,7 @@ import torch
 
 from ..instantid_core.resampler import Resampler, ResamplerSize
 from .tiny_adapter import PartWeights
-from .tiny_sdxl import Weights, controlnet, patcher, wrapped
+from .tiny_sdxl import Weights, controlnet, load, names_of_controlnet, patcher, wrapped
 
 CONTEXT_WIDTH = 48
 LEVELS = (32, 64, 128, 128)  # channels
@@ -59,14 +58,14 @@ def build_model(weights: Weights, dtype: torch.dtype = torch.float32) -> Any:
     config = TinySD15(dict(UNET_CONFIG))
     config.set_inference_dtype(dtype, None)
     model = comfy.model_base.BaseModel(config, device=torch.device("cpu"))
-    _load(model.diffusion_model, _diffusers_names(), weights)
+    load(model.diffusion_model, _diffusers_names(), weights)
     return patcher(model)
 
 
 def build_controlnet(weights: Weights, dtype: torch.dtype = torch.float32) -> Any:
     """Return ComfyUI's ControlNet object around a tiny SD1.5 ControlNet (IdentityNet's shape)."""
     module = controlnet(UNET_CONFIG, dtype)
-    _load(module, controlnet_names(), weights)
+    load(module, controlnet_names(), weights)
     return wrapped(module)
 
 
@@ -77,29 +76,7 @@ def _diffusers_names() -> dict[str, str]:
 
 def controlnet_names() -> dict[str, str]:
     """Map diffusers' names of a ControlNetModel to ComfyUI's."""
-    names = {
-        name: target
-        for name, target in _diffusers_names().items()
-        if not name.startswith(("up_blocks.", "conv_out.", "conv_norm_out."))
-    }
-    for part in ("weight", "bias"):
-        names[f"controlnet_mid_block.{part}"] = f"middle_block_out.0.{part}"
-        names[f"controlnet_cond_embedding.conv_in.{part}"] = f"input_hint_block.0.{part}"
-        for i in range(6):
-            target = f"input_hint_block.{2 * (i + 1)}.{part}"
-            names[f"controlnet_cond_embedding.blocks.{i}.{part}"] = target
-        names[f"controlnet_cond_embedding.conv_out.{part}"] = f"input_hint_block.14.{part}"
-        for i in range(RESIDUALS):
-            names[f"controlnet_down_blocks.{i}.{part}"] = f"zero_convs.{i}.0.{part}"
-    return names
-
-
-def _load(module: torch.nn.Module, names: Mapping[str, str], weights: Weights) -> None:
-    """Load what `weights` makes for the diffusers names that the module has; nothing may miss."""
-    own = module.state_dict()
-    shapes = {name: own[target] for name, target in names.items() if target in own}
-    made = weights(shapes)
-    module.load_state_dict({names[name]: tensor for name, tensor in made.items()}, strict=True)
+    return names_of_controlnet(_diffusers_names(), RESIDUALS)
 
 
 def layer_shapes(levels: tuple[int, ...] = LEVELS, width: int = CONTEXT_WIDTH) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def build_model(
     if in_channels == 9:
         model.set_inpaint()
     names = _diffusers_names()
-    _load(model.diffusion_model, names, weights)
+    load(model.diffusion_model, names, weights)
     return patcher(model)
 
 
@@ -94,7 +94,7 @@ def patcher(model: Any) -> Any:
 def build_controlnet(weights: Weights, dtype: torch.dtype = torch.float32) -> Any:
     """Return ComfyUI's ControlNet object around a tiny SDXL ControlNet (IdentityNet's shape)."""
     module = controlnet(UNET_CONFIG, dtype)
-    _load(module, controlnet_names(), weights)
+    load(module, controlnet_names(), weights)
     return wrapped(module)
 
 
@@ -133,9 +133,14 @@ def _diffusers_names() -> dict[str, str]:
 
 def controlnet_names() -> dict[str, str]:
     """Map diffusers' names of a ControlNetModel to ComfyUI's."""
+    return names_of_controlnet(_diffusers_names(), 9)
+
+
+def names_of_controlnet(unet: Mapping[str, str], residuals: int) -> dict[str, str]:
+    """Do so by a UNet's names; residuals: how many the net gives, besides the middle one."""
     names = {
         name: target
-        for name, target in _diffusers_names().items()
+        for name, target in unet.items()
         if not name.startswith(("up_blocks.", "conv_out.", "conv_norm_out."))
     }
     for part in ("weight", "bias"):
@@ -146,12 +151,12 @@ def controlnet_names() -> dict[str, str]:
                 f"input_hint_block.{2 * (i + 1)}.{part}"
             )
         names[f"controlnet_cond_embedding.conv_out.{part}"] = f"input_hint_block.14.{part}"
-        for i in range(9):
+        for i in range(residuals):
             names[f"controlnet_down_blocks.{i}.{part}"] = f"zero_convs.{i}.0.{part}"
     return names
 
 
-def _load(module: torch.nn.Module, names: Mapping[str, str], weights: Weights) -> None:
+def load(module: torch.nn.Module, names: Mapping[str, str], weights: Weights) -> None:
     """Load what `weights` makes for the diffusers names that the module has; nothing may miss."""
     own = module.state_dict()
     shapes = {name: own[target] for name, target in names.items() if target in own}
