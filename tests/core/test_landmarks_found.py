@@ -90,6 +90,14 @@ def test_a_face_is_looked_at_once(analyzer: FaceAnalyzer) -> None:
     assert analyzer.calls == calls + 1
 
 
+def test_the_same_box_in_another_picture_is_another_face(analyzer: FaceAnalyzer) -> None:
+    upright, tilted = DrawnFace(300, 200, 240, 0, 3), DrawnFace(300, 200, 240, 24, 3)
+    (face,) = analyzer.find(picture_of(upright)).faces
+    for drawn in (upright, tilted):
+        landmarks = analyzer.landmarks(picture_of(drawn), face)
+        assert np.abs(landmarks - drawn.landmarks).max() < 0.02 * 240
+
+
 @pytest.fixture
 def folder(tmp_path: Path, insightface_folder: Path) -> Path:
     """A pack of its own, to be changed."""
